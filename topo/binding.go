@@ -1,0 +1,29 @@
+package topo
+
+import "github.com/google/uuid"
+
+// Binding is the observed fact that a port is on a host: which OpenFlow port
+// number, and which row of the host's Interface table (a number may be
+// reused, a row is not).
+type Binding struct {
+	Host      string
+	OFPort    uint32
+	Interface uuid.UUID
+}
+
+// Segment is a network and who is on it now. It is immutable and shared between
+// Snapshots in which nothing about it changed, so pointer equality means "same".
+type Segment struct {
+	Network *Network
+	// Members are the bound ports, ascending by Port.ID.
+	Members []*Member
+}
+
+// Member is a bound port's part in one network. Immutable and shared between Snapshots.
+type Member struct {
+	Port *Port
+	Sub  *SubPort // nil on an access port
+	Host *Host
+	// OFPort is the port's OpenFlow number on Host.
+	OFPort uint32
+}

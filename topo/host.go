@@ -1,0 +1,25 @@
+package topo
+
+import (
+	"net/netip"
+
+	"github.com/google/uuid"
+)
+
+// Host is a machine with an integration bridge and a tunnel endpoint.
+type Host struct {
+	ID   ID
+	UUID uuid.UUID
+	Name string
+	// TEP is the tunnel endpoint address, IPv4 or IPv6, unique among hosts.
+	TEP netip.Addr
+	// Declared says that the host is part of the desired state; a host that
+	// joined without being declared is observed only.
+	Declared bool
+	// Tunnels are the OpenFlow numbers of the host's flow-based tunnel ports.
+	// Observed; empty while the host has not reported them.
+	Tunnels [4]uint32 // indexed by Encap; 0 means no such port
+}
+
+// Tunnel is the OpenFlow number of the host's tunnel port for e, 0 if there is none.
+func (h *Host) Tunnel(e Encap) uint32 { return h.Tunnels[e] }
