@@ -1,0 +1,41 @@
+package api
+
+// Flow is one flow entry read from a switch, with the names of what it was
+// compiled for.
+type Flow struct {
+	Table     uint8  `json:"table" doc:"Table number"`
+	TableName string `json:"table_name,omitempty" doc:"Table name"`
+	Priority  uint16 `json:"priority" doc:"Priority"`
+	Match     string `json:"match" doc:"Match in ovs-ofctl syntax; empty matches everything"`
+	Actions   string `json:"actions" doc:"Actions in ovs-ofctl syntax, with table names"`
+	Cookie    string `json:"cookie" doc:"Cookie, hexadecimal"`
+	Feature   string `json:"feature,omitempty" doc:"Part of the pipeline, or reason of the drop"`
+	Drop      bool   `json:"drop" doc:"True if the flow is a named drop"`
+	Ours      bool   `json:"ours" doc:"False for a flow of somebody else, which is never touched"`
+	OwnerKind string `json:"owner_kind,omitempty" enum:"host,tenant,network,port" doc:"Kind of the object the flow was compiled for"`
+	Owner     string `json:"owner,omitempty" doc:"Name of that object"`
+	Tenant    string `json:"tenant,omitempty" doc:"Tenant it belongs to, if to exactly one"`
+	Network   string `json:"network,omitempty" doc:"Full name of the network it belongs to, if to exactly one"`
+	Port      string `json:"port,omitempty" doc:"Port it was compiled for, if any"`
+	Packets   uint64 `json:"packets" doc:"Packets matched"`
+	Bytes     uint64 `json:"bytes" doc:"Bytes matched"`
+	Duration  uint32 `json:"duration" doc:"Age in seconds"`
+	Raw       string `json:"raw" doc:"The flow as ovs-ofctl prints it, without statistics; ovs-ofctl add-flows takes it back"`
+}
+
+// Group is one group entry read from a switch.
+type Group struct {
+	ID      uint32 `json:"id" doc:"Group number"`
+	Network string `json:"network,omitempty" doc:"Full name of the network the group belongs to"`
+	Ours    bool   `json:"ours" doc:"False for a group of somebody else"`
+	Buckets int    `json:"buckets" doc:"Number of buckets"`
+	Raw     string `json:"raw" doc:"The group as ovs-ofctl add-groups takes it"`
+}
+
+// FlowDump is what one switch holds, read from it for this answer.
+type FlowDump struct {
+	Host    string  `json:"host" doc:"Name of the host"`
+	Flows   []Flow  `json:"flows" doc:"Flows, by table, priority (descending) and match"`
+	Groups  []Group `json:"groups" doc:"Groups, ascending"`
+	Foreign int     `json:"foreign" doc:"Flows of others in the switch"`
+}
