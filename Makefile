@@ -1,0 +1,82 @@
+# make alone lists what one can do. Longer recipes are scripts in .ci.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# In a source tarball there is no .git, and one further up is not ours.
+VERSION ?= $(shell [ -e .git ] && git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LAB     ?= configs/topologies/two-hosts.yaml
+FIGURE  ?= all
+FUZZTIME ?= 10s
+
+STATICCHECK_VERSION := v0.7.0
+STATICCHECK := bin/tools/staticcheck-$(STATICCHECK_VERSION)/staticcheck
+
+export CGO_ENABLED := 0
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: deps
+deps: $(STATICCHECK) ## install what is missing for the lab and the tests (Debian packages, staticcheck into bin)
+	@.ci/deps lab test
+
+.PHONY: build
+build: ## build bin/ofctl-lab
+	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/ofctl-lab ./cmd/ofctl-lab
+
+.PHONY: lab
+lab: build ## bring up the two-host lab and show it at work (LAB=FILE for another topology); needs root
+	@.ci/deps lab
+	bin/ofctl-lab lab up $(LAB)
+	bin/ofctl-lab lab demo
+
+.PHONY: lab-down
+lab-down: build ## remove every trace of the lab
+	bin/ofctl-lab lab down
+
+.PHONY: test
+test: check unit packet ## everything: check, unit, packet (this is what CI runs)
+
+.PHONY: check
+check: $(STATICCHECK) generate-check ## gofmt, go vet, staticcheck, generated files, the peers' build
+	@.ci/check $(STATICCHECK)
+
+.PHONY: unit
+unit: ## unit, golden, property and fuzz-seed tests, with the race detector where there is a C compiler
+	@.ci/unit
+
+.PHONY: packet
+packet: ## packet-level tests on real Open vSwitch; needs root
+	@.ci/packet
+
+.PHONY: fuzz
+fuzz: ## fuzz every decoder and parser for FUZZTIME (10s) each
+	@.ci/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## measure FIGURE (all) against its peers; needs root
+	go run ./bench -figure $(FIGURE)
+
+.PHONY: generate
+generate: ## write the generated files again
+	go generate ./...
+
+.PHONY: generate-check
+generate-check: ## fail when a generated file is not what make generate writes
+	@.ci/generate-check
+
+.PHONY: fmt
+fmt: ## format the Go code
+	gofmt -w $$(.ci/go-files)
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
+
+$(STATICCHECK):
+	GOBIN=$(abspath $(@D)) go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
