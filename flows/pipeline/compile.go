@@ -1,0 +1,231 @@
+package pipeline
+
+import (
+	"fmt"
+	"maps"
+
+	"github.com/ofctl-lab/ofctl-lab/flows"
+	"github.com/ofctl-lab/ofctl-lab/topo"
+)
+
+// The parts that a compiled State is made of. Which one a row is in decides
+// only what a recompilation shares with its predecessor:
+//
+//	{host, own}        the rows that every host has, and the tunnel ports
+//	{network, own}     the rows of one network present on the host, and its group
+//	{port, network ID} one member's rows
+//	{host, peer}       the row of one peer's tunnel endpoint
+//	{port, trunk}      a local trunk port's own row
+//
+// The last two depend on more than one network, and lie above every ID.
+const (
+	aspectOwn   = 0
+	aspectPeer  = uint32(topo.MaxID) + 1
+	aspectTrunk = uint32(topo.MaxID) + 2
+)
+
+// Compile is everything that the switch of a host must hold for a snapshot. A
+// host that the snapshot does not know holds nothing. The error is a
+// *ClashError where two objects want the same flow or group, or says which
+// network is too large; none of them is expected of a snapshot that topo has
+// validated.
+func Compile(s *topo.Snapshot, host string) (*flows.State, error) {
+	h := s.Host(host)
+	if h == nil {
+		return flows.NewState(nil), nil
+	}
+	parts := map[flows.PartID]*flows.Part{}
+	hostParts(parts, h)
+	segments := s.SegmentsOn(host)
+	for _, seg := range segments {
+		if err := segmentPart(parts, h, seg); err != nil {
+			return nil, err
+		}
+		for _, m := range seg.Members {
+			memberPart(parts, h, seg, m)
+		}
+	}
+	crossParts(parts, h, segments)
+	state := flows.NewState(parts)
+	if err := flows.Clash(state); err != nil {
+		return nil, named(s, host, err)
+	}
+	return state, nil
+}
+
+// Recompile is Compile(next, host), given that prev is Compile(old, host); the
+// parts of what did not change are shared with prev, and only what did is
+// compiled. Clashes are looked for only by Compile, which the controller's
+// audit runs from time to time.
+func Recompile(prev *flows.State, old, next *topo.Snapshot, host string) (*flows.State, error) {
+	h := next.Host(host)
+	if h == nil || old.Host(host) != h {
+		// The host's own tunnel ports or endpoint changed: nearly all rows do.
+		return Compile(next, host)
+	}
+	before, after := old.SegmentsOn(host), next.SegmentsOn(host)
+	parts := maps.Collect(prev.Parts())
+	for len(before) > 0 || len(after) > 0 {
+		switch {
+		case len(after) == 0 || len(before) > 0 && before[0].Network.ID < after[0].Network.ID:
+			dropSegment(parts, before[0])
+			before = before[1:]
+		case len(before) == 0 || after[0].Network.ID < before[0].Network.ID:
+			if err := diffSegment(parts, h, nil, after[0]); err != nil {
+				return nil, err
+			}
+			after = after[1:]
+		default:
+			if before[0] != after[0] {
+				if err := diffSegment(parts, h, before[0], after[0]); err != nil {
+					return nil, err
+				}
+			}
+			before, after = before[1:], after[1:]
+		}
+	}
+	crossParts(parts, h, next.SegmentsOn(host))
+	return flows.NewState(parts), nil
+}
+
+// hostParts are the rows that every host has.
+func hostParts(parts map[flows.PartID]*flows.Part, h *topo.Host) {
+	r := &rows{owner: h.ID}
+	classifyHost(r, h)
+	spoofGuardHost(r)
+	arpNDHost(r)
+	l2DstHost(r)
+	floodHost(r)
+	outputHost(r)
+	parts[flows.PartID{Owner: uint32(h.ID), Aspect: aspectOwn}] = &r.part
+}
+
+// segmentPart are the rows of a network that has a local member. It uses the
+// tunnel only where it has a member elsewhere too.
+func segmentPart(parts map[flows.PartID]*flows.Part, h *topo.Host, seg *topo.Segment) error {
+	n := seg.Network
+	r := &rows{owner: n.ID}
+	var tunnel uint32
+	for _, m := range seg.Members {
+		if !isLocal(m, h) {
+			tunnel = h.Tunnel(n.Encap)
+			break
+		}
+	}
+	if tunnel != 0 {
+		classifyTunnel(r, n, tunnel)
+		outputTunnel(r, n, tunnel)
+	}
+	l2DstUnknown(r, seg)
+	if err := floodNetwork(r, h, seg, tunnel); err != nil {
+		return err
+	}
+	parts[flows.PartID{Owner: uint32(n.ID), Aspect: aspectOwn}] = &r.part
+	return nil
+}
+
+// memberPart are the rows of one member of a network, local or remote.
+func memberPart(parts map[flows.PartID]*flows.Part, h *topo.Host, seg *topo.Segment, m *topo.Member) {
+	n := seg.Network
+	r := &rows{owner: m.Port.ID}
+	if isLocal(m, h) {
+		classifyMemberRows(r, n, m)
+		spoofGuardMember(r, n, m)
+		outputMember(r, n, m)
+	}
+	arpNDMember(r, h, n, m)
+	l2DstMember(r, h, n, m)
+	parts[memberID(seg, m)] = &r.part
+}
+
+func memberID(seg *topo.Segment, m *topo.Member) flows.PartID {
+	return flows.PartID{Owner: uint32(m.Port.ID), Aspect: uint32(seg.Network.ID)}
+}
+
+// crossParts are the rows that depend on more than one network: one for each
+// peer with a member in any network present here, one for each local trunk.
+// Parts that are as they were stay the same pointers.
+func crossParts(parts map[flows.PartID]*flows.Part, h *topo.Host, segments []*topo.Segment) {
+	wanted := map[flows.PartID]func(*rows){}
+	for _, seg := range segments {
+		for _, m := range seg.Members {
+			switch {
+			case !isLocal(m, h):
+				id := flows.PartID{Owner: uint32(m.Host.ID), Aspect: aspectPeer}
+				if wanted[id] == nil {
+					wanted[id] = func(r *rows) { spoofGuardPeer(r, m.Host.TEP) }
+				}
+			case m.Sub != nil:
+				id := flows.PartID{Owner: uint32(m.Port.ID), Aspect: aspectTrunk}
+				if wanted[id] == nil {
+					wanted[id] = func(r *rows) { classifyTrunkPort(r, m) }
+				}
+			}
+		}
+	}
+	for id := range parts {
+		if id.Aspect > uint32(topo.MaxID) && wanted[id] == nil {
+			delete(parts, id)
+		}
+	}
+	for id, write := range wanted {
+		r := &rows{owner: topo.ID(id.Owner)}
+		write(r)
+		if was := parts[id]; was == nil || !was.Flows[0].Equal(r.part.Flows[0]) {
+			parts[id] = &r.part
+		}
+	}
+}
+
+// dropSegment takes out everything of a network that left the host.
+func dropSegment(parts map[flows.PartID]*flows.Part, seg *topo.Segment) {
+	delete(parts, flows.PartID{Owner: uint32(seg.Network.ID), Aspect: aspectOwn})
+	for _, m := range seg.Members {
+		delete(parts, memberID(seg, m))
+	}
+}
+
+// diffSegment recompiles what differs between two states of a network; was is
+// nil for one that is new on the host.
+func diffSegment(parts map[flows.PartID]*flows.Part, h *topo.Host, was, is *topo.Segment) error {
+	if err := segmentPart(parts, h, is); err != nil {
+		return err
+	}
+	if was != nil && was.Network != is.Network {
+		dropMembers(parts, was)
+		was = nil
+	}
+	var old []*topo.Member
+	if was != nil {
+		old = was.Members
+	}
+	for _, m := range is.Members {
+		for len(old) > 0 && old[0].Port.ID < m.Port.ID {
+			delete(parts, memberID(is, old[0]))
+			old = old[1:]
+		}
+		if len(old) > 0 && old[0].Port.ID == m.Port.ID {
+			same := old[0] == m
+			old = old[1:]
+			if same {
+				continue
+			}
+		}
+		memberPart(parts, h, is, m)
+	}
+	for _, m := range old {
+		delete(parts, memberID(is, m))
+	}
+	return nil
+}
+
+func dropMembers(parts map[flows.PartID]*flows.Part, seg *topo.Segment) {
+	for _, m := range seg.Members {
+		delete(parts, memberID(seg, m))
+	}
+}
+
+// named gives the owners in a clash their names.
+func named(s *topo.Snapshot, host string, err error) error {
+	return fmt.Errorf("compile host %s: %w", host, err)
+}

@@ -1,0 +1,81 @@
+package pipeline
+
+import "fmt"
+
+// Feature is the meaning of a cookie's feature byte: the table that a row
+// serves, or the reason for which it drops.
+type Feature uint8
+
+// The features; numbers are part of the contract with a running switch. Those
+// from 0x80 drop.
+const (
+	FeatClassify   Feature = 1
+	FeatSpoofGuard Feature = 2
+	FeatARP        Feature = 3
+	FeatL2         Feature = 4
+	FeatFlood      Feature = 5
+	FeatOutput     Feature = 6
+
+	DropUnclaimedPort   Feature = 0x80
+	DropVLANNotAllowed  Feature = 0x81
+	DropDoubleTag       Feature = 0x82
+	DropUnknownKey      Feature = 0x83
+	DropUnknownTEP      Feature = 0x84
+	DropSpoofedMAC      Feature = 0x85
+	DropSpoofedARP      Feature = 0x86
+	DropSpoofedIPv4     Feature = 0x87
+	DropSpoofedIPv6     Feature = 0x88
+	DropSpoofedND       Feature = 0x89
+	DropIPv6NotDeclared Feature = 0x8a
+	DropControlFrame    Feature = 0x8b
+	DropUnknownUnicast  Feature = 0x8c
+	DropSplitHorizon    Feature = 0x8d
+	DropNoRow           Feature = 0x8e
+)
+
+// Generation is the cookie generation of this pipeline: raised when a release
+// changes what a feature number means, never at run time.
+const Generation uint8 = 1
+
+type featureDoc struct {
+	name, purpose string
+}
+
+var features = map[Feature]featureDoc{
+	FeatClassify:   {"classify", "the frame belongs to a network"},
+	FeatSpoofGuard: {"spoof-guard", "the source belongs to the port or peer"},
+	FeatARP:        {"arp", "ARP request answered in the switch, or let through"},
+	FeatL2:         {"l2", "the destination is known, or floods"},
+	FeatFlood:      {"flood", "to every member of the network but the sender"},
+	FeatOutput:     {"output", "leaves by a port or a tunnel"},
+
+	DropUnclaimedPort:   {"unclaimed-port", "from a port that no declared port's iface-id claims"},
+	DropVLANNotAllowed:  {"vlan-not-allowed", "tagged with a VLAN ID that the port does not carry"},
+	DropDoubleTag:       {"double-tag", "a second VLAN tag under the first"},
+	DropUnknownKey:      {"unknown-key", "from a tunnel, with a key of no network on this host"},
+	DropUnknownTEP:      {"unknown-tep", "from a tunnel, sent by an address that is no peer's endpoint"},
+	DropSpoofedMAC:      {"spoofed-mac", "source MAC is not the port's"},
+	DropSpoofedARP:      {"spoofed-arp", "ARP sender is not the port's MAC and address"},
+	DropSpoofedIPv4:     {"spoofed-ipv4", "IPv4 source is not the port's"},
+	DropSpoofedIPv6:     {"spoofed-ipv6", "IPv6 source is not the port's"},
+	DropSpoofedND:       {"spoofed-nd", "neighbour advertisement for an address that is not the port's"},
+	DropIPv6NotDeclared: {"ipv6-not-declared", "IPv6 from a port that declares IPv4 addresses only"},
+	DropControlFrame:    {"control-frame", "link-local control frame (STP, LACP, LLDP: 01:80:c2:00:00:0x)"},
+	DropUnknownUnicast:  {"unknown-unicast", "destination MAC unknown in a network whose ports are all known"},
+	DropSplitHorizon:    {"split-horizon", "came from a tunnel and would leave by one"},
+	DropNoRow:           {"no-row", "no row of the table takes the packet"},
+}
+
+// IsDrop reports whether rows with this feature drop.
+func IsDrop(feature uint8) bool { return feature >= uint8(DropUnclaimedPort) }
+
+// FeatureName is the name of a cookie's feature byte, "feature-N" if unknown.
+func FeatureName(feature uint8) string {
+	if d, ok := features[Feature(feature)]; ok {
+		return d.name
+	}
+	return fmt.Sprintf("feature-%d", feature)
+}
+
+// String is the feature's name.
+func (f Feature) String() string { return FeatureName(uint8(f)) }

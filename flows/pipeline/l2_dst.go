@@ -1,0 +1,66 @@
+package pipeline
+
+import (
+	"github.com/ofctl-lab/ofctl-lab/flows"
+	"github.com/ofctl-lab/ofctl-lab/topo"
+)
+
+// Priorities in l2_dst.
+const (
+	l2Control   = 200
+	l2Known     = 100
+	l2Multicast = 50
+	l2Unknown   = 10
+)
+
+// l2DstHost are the rows that every host has.
+func l2DstHost(r *rows) {
+	r.drop(L2Dst, l2Control, DropControlFrame,
+		match().WithMask(flows.EthDst, flows.U(0x0180c2000000), flows.U(0xfffffffffff0)))
+	r.add(row{Table: L2Dst, Priority: l2Multicast, Feature: FeatL2,
+		Match: match().WithMask(flows.EthDst, flows.U(1<<40), flows.U(1<<40)), Next: Flood})
+	r.drop(L2Dst, 0, DropNoRow, match())
+}
+
+// l2DstUnknown is the network's row for a MAC that nobody is known to have.
+func l2DstUnknown(r *rows, s *topo.Segment) {
+	if floodsUnknown(s) {
+		r.add(row{Table: L2Dst, Priority: l2Unknown, Feature: FeatL2, Match: inNetwork(s.Network), Next: Flood})
+		return
+	}
+	r.drop(L2Dst, l2Unknown, DropUnknownUnicast, inNetwork(s.Network))
+}
+
+// floodsUnknown reports whether the network has a port behind which there may
+// be MACs that nobody declared.
+func floodsUnknown(s *topo.Segment) bool {
+	for _, m := range s.Members {
+		if m.Port.Profile == topo.ProfileSwitch {
+			return true
+		}
+	}
+	return false
+}
+
+// l2DstMember sends a member's MAC to it, wherever it is.
+func l2DstMember(r *rows, h *topo.Host, n *topo.Network, m *topo.Member) {
+	if m.Port.MAC.IsZero() {
+		return
+	}
+	w := row{Table: L2Dst, Priority: l2Known, Feature: FeatL2,
+		Match: inNetwork(n).With(flows.EthDst, flows.MAC(m.Port.MAC)), Next: Output}
+	if isLocal(m, h) {
+		w.Do = []flows.Action{flows.Set(regEgress, flows.U(uint64(m.OFPort)))}
+	} else {
+		w.Do = []flows.Action{toTEP(m.Host), flows.Set(regEgress, flows.U(egressTunnel))}
+	}
+	r.add(w)
+}
+
+// toTEP sets the outer destination to the host's tunnel endpoint.
+func toTEP(h *topo.Host) flows.Action {
+	if h.TEP.Is6() {
+		return flows.Set(flows.TunIPv6Dst, flows.IP(h.TEP))
+	}
+	return flows.Set(flows.TunIPv4Dst, flows.IP(h.TEP))
+}
