@@ -1,0 +1,72 @@
+package netdev
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The get and set commands of the ethtool ioctl for single features
+// (linux/ethtool.h). The kernel's netlink interface for the same would need a
+// session of its own to resolve feature names; these numbers are ABI.
+var offloads = []struct {
+	name     string
+	get, set uint32
+}{
+	{"tx checksum", 0x16, 0x17},
+	{"TSO", 0x1e, 0x1f},
+	{"GSO", 0x23, 0x24},
+	{"GRO", 0x2b, 0x2c},
+}
+
+// ethtoolValue is struct ethtool_value.
+type ethtoolValue struct {
+	cmd, data uint32
+}
+
+// ifreqData is struct ifreq with a pointer in its union.
+type ifreqData struct {
+	name [unix.IFNAMSIZ]byte
+	data unsafe.Pointer
+	_    [24 - unsafe.Sizeof(uintptr(0))]byte
+}
+
+// disableOffloads turns the offloads of dev off that are on.
+func (ns *Namespace) disableOffloads(dev string) (changed bool, err error) {
+	var fd int
+	err = ns.Do(func() (err error) {
+		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return false, ns.wrap("turn offloads off", dev, err)
+	}
+	defer unix.Close(fd)
+	for _, o := range offloads {
+		v := ethtoolValue{cmd: o.get}
+		if err := ethtool(fd, dev, &v); errors.Is(err, unix.EOPNOTSUPP) || err == nil && v.data == 0 {
+			continue
+		} else if err != nil {
+			return changed, ns.wrap("read "+o.name+" offload", dev, err)
+		}
+		if err := ethtool(fd, dev, &ethtoolValue{cmd: o.set}); err != nil {
+			return changed, ns.wrap(fmt.Sprintf("turn %s offload off", o.name), dev, err)
+		}
+		changed = true
+	}
+	return changed, nil
+}
+
+func ethtool(fd int, dev string, v *ethtoolValue) error {
+	req := ifreqData{data: unsafe.Pointer(v)}
+	copy(req.name[:unix.IFNAMSIZ-1], dev)
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&req)))
+	runtime.KeepAlive(v)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
