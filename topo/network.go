@@ -1,6 +1,7 @@
 package topo
 
 import (
+	"fmt"
 	"net/netip"
 
 	"github.com/google/uuid"
@@ -16,19 +17,57 @@ const (
 	Geneve                  // RFC 8926, 24-bit VNI
 )
 
+var encapNames = [...]string{GRE: "gre", VXLAN: "vxlan", Geneve: "geneve"}
+
+// ParseEncap is the encapsulation of that name: "gre", "vxlan" or "geneve".
+func ParseEncap(name string) (Encap, error) {
+	for e := GRE; e <= Geneve; e++ {
+		if encapNames[e] == name {
+			return e, nil
+		}
+	}
+	return 0, fmt.Errorf("unknown encapsulation %q; use gre, vxlan or geneve", name)
+}
+
+// Valid reports whether e is one of the encapsulations.
+func (e Encap) Valid() bool { return e >= GRE && e <= Geneve }
+
+// String is the name, as Open vSwitch spells the tunnel type.
+func (e Encap) String() string {
+	if e.Valid() {
+		return encapNames[e]
+	}
+	return fmt.Sprintf("encap(%d)", uint8(e))
+}
+
+// MarshalText is the name; it fails for a value that is no encapsulation.
+func (e Encap) MarshalText() ([]byte, error) {
+	if !e.Valid() {
+		return nil, fmt.Errorf("%d is no encapsulation", uint8(e))
+	}
+	return []byte(e.String()), nil
+}
+
+// UnmarshalText takes what ParseEncap takes.
+func (e *Encap) UnmarshalText(text []byte) (err error) {
+	*e, err = ParseEncap(string(text))
+	return err
+}
+
 // Network is one logical L2 segment of a tenant.
 type Network struct {
-	ID     ID
-	UUID   uuid.UUID
-	Tenant string // the tenant's name
-	Name   string // unique within the tenant
-	Encap  Encap
+	ID     ID        `json:"id"`
+	UUID   uuid.UUID `json:"uuid"`
+	Tenant string    `json:"tenant"` // the tenant's name
+	Name   string    `json:"name"`   // unique within the tenant
+	Encap  Encap     `json:"encap"`
 	// Key is the tunnel key: a GRE key or a VXLAN or Geneve VNI, unique within
 	// the encapsulation.
-	Key uint32
+	Key uint32 `json:"key"`
 	// KeyAllocated says that the key was allocated rather than asked for.
-	KeyAllocated bool
-	Subnets      []netip.Prefix
+	KeyAllocated bool `json:"key_allocated,omitempty"`
+	// Subnets are the network's address ranges, without host bits and disjoint.
+	Subnets []netip.Prefix `json:"subnets,omitempty"`
 }
 
 // FullName is "tenant/network", the name by which other objects refer to it.

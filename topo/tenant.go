@@ -4,7 +4,7 @@ import "github.com/google/uuid"
 
 // Tenant is an owner of networks.
 type Tenant struct {
-	ID   ID
-	UUID uuid.UUID
-	Name string
+	ID   ID        `json:"id"`
+	UUID uuid.UUID `json:"uuid"`
+	Name string    `json:"name"`
 }
