@@ -1,0 +1,194 @@
+package ovsdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ovn-kubernetes/libovsdb/ovsdb"
+)
+
+// maxAttempts bounds how often Ensure writes: once, once more for another
+// datapath type, and again when somebody else wrote at the same time.
+const maxAttempts = 4
+
+// Ensure makes the integration bridge what spec says. It writes one transaction
+// if anything differs and none if nothing does, and returns nil only when the
+// switch itself reports that it has applied everything: the bridge runs with
+// its datapath id, and every tunnel port has an OpenFlow number and no error.
+// Otherwise the error says what exactly is not right.
+//
+// Calls on one session take turns. Ensure waits for ctx and Options.ApplyTimeout,
+// whichever ends first.
+func (s *Session) Ensure(ctx context.Context, spec BridgeSpec) error {
+	if err := spec.validate(); err != nil {
+		return s.named(fmt.Errorf("bridge %s: %w", s.o.Bridge, err))
+	}
+	select {
+	case <-s.ensuring:
+		defer func() { s.ensuring <- struct{}{} }()
+	case <-ctx.Done():
+		return s.named(ctx.Err())
+	case <-s.done:
+		return s.Err()
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.o.ApplyTimeout)
+	defer cancel()
+	if err := s.ensure(ctx, spec); err != nil {
+		return s.named(err)
+	}
+	return nil
+}
+
+func (s *Session) ensure(ctx context.Context, spec BridgeSpec) error {
+	p, err := s.await(ctx, func(p *picture) error {
+		if spec.DatapathType == "" && len(p.root.DatapathTypes) == 0 {
+			return errors.New("it has no datapath types; is ovs-vswitchd running?")
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	want, cfg := spec.DatapathType, 0
+	if want == "" && p.bridge == nil {
+		want = "system"
+		if !slices.Contains(p.root.DatapathTypes, "system") {
+			want = "netdev"
+		}
+	}
+	for range maxAttempts {
+		p := s.picture.Load()
+		ops, err := makePlan(p, spec, s.o.Bridge, want)
+		if err != nil {
+			return err
+		}
+		if len(ops) > 0 {
+			if cfg, err = s.transact(ctx, p, ops); err != nil {
+				return err
+			}
+			continue // the picture has the transaction in it, and should need no more
+		}
+		p, err = s.await(ctx, func(p *picture) error { return applied(p, spec, cfg) })
+		if err == nil {
+			return nil
+		}
+		// The system datapath is on offer wherever the switch was built for it;
+		// that the kernel has it shows only when a bridge is opened.
+		if spec.DatapathType == "" && want != "netdev" && systemFailed(p) {
+			want = "netdev"
+			continue
+		}
+		return err
+	}
+	return fmt.Errorf("bridge %s: somebody else changes it as fast as it is put right; is there another controller?", s.o.Bridge)
+}
+
+// systemFailed says whether the bridge is meant for the system datapath and the
+// switch could not open that.
+func systemFailed(p *picture) bool {
+	return p != nil && p.bridge != nil && orSystem(p.bridge.DatapathType) == "system" && p.facts.Bridge.DatapathID == 0 &&
+		slices.Contains(p.root.DatapathTypes, "netdev")
+}
+
+// errFinal wraps what waiting will not mend.
+type errFinal struct{ error }
+
+func (e errFinal) Unwrap() error { return e.error }
+
+// await returns when ok returns nil, or with ok's last error when it is final or
+// the time is up; in any case with the picture it last looked at.
+func (s *Session) await(ctx context.Context, ok func(*picture) error) (*picture, error) {
+	for {
+		p := s.picture.Load()
+		err := ok(p)
+		var final errFinal
+		if err == nil || errors.As(err, &final) {
+			return p, err
+		}
+		select {
+		case <-p.superseded:
+		case <-s.ctx.Done():
+			return p, context.Cause(s.ctx)
+		case <-ctx.Done():
+			return p, fmt.Errorf("%w (%w)", err, ctx.Err())
+		}
+	}
+}
+
+// applied says whether the switch runs what the database says. cfg is the
+// configuration's number that it has to have reached.
+func applied(p *picture, spec BridgeSpec, cfg int) error {
+	if p.bridge == nil {
+		return errors.New("the bridge was removed again by somebody else")
+	}
+	b := p.facts.Bridge
+	if p.root.CurCfg < cfg {
+		return fmt.Errorf("ovs-vswitchd has not applied the configuration (cur_cfg %d, next_cfg %d); is it running?", p.root.CurCfg, p.root.NextCfg)
+	}
+	var wrong []string
+	switch {
+	case b.DatapathID == 0:
+		wrong = append(wrong, fmt.Sprintf("bridge %s does not run: datapath type %q cannot be opened (for system, load the kernel module openvswitch)",
+			b.Name, orSystem(b.DatapathType)))
+	case b.DatapathID != spec.DatapathID:
+		wrong = append(wrong, fmt.Sprintf("bridge %s runs with datapath id %016x, not %016x", b.Name, b.DatapathID, spec.DatapathID))
+	}
+	tunnels := map[string]bool{}
+	for _, t := range spec.Tunnels {
+		tunnels[t.Name] = true
+	}
+	for _, i := range p.facts.Interfaces {
+		switch {
+		case !tunnels[i.Name] && i.Name != b.Name:
+		case i.Error != "":
+			wrong = append(wrong, fmt.Sprintf("interface %s: %s", i.Name, i.Error))
+		case i.OFPort == 0:
+			wrong = append(wrong, fmt.Sprintf("interface %s has no OpenFlow port number", i.Name))
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	slices.Sort(wrong)
+	err := errors.New(strings.Join(wrong, "; "))
+	if cfg > 0 || p.root.CurCfg >= p.root.NextCfg {
+		return errFinal{err}
+	}
+	return err
+}
+
+// transact writes ops and gives the number that cur_cfg has when the switch has
+// applied them.
+func (s *Session) transact(ctx context.Context, p *picture, ops []ovsdb.Operation) (cfg int, err error) {
+	comment := "ofctl-lab: bridge " + s.o.Bridge
+	ops = append(ops,
+		ovsdb.Operation{
+			Op: ovsdb.OperationMutate, Table: tableOpenVSwitch, Where: byUUID(p.root.UUID),
+			Mutations: []ovsdb.Mutation{*ovsdb.NewMutation("next_cfg", ovsdb.MutateOperationAdd, 1)},
+		},
+		ovsdb.Operation{Op: ovsdb.OperationSelect, Table: tableOpenVSwitch, Where: byUUID(p.root.UUID), Columns: []string{"next_cfg"}},
+		ovsdb.Operation{Op: ovsdb.OperationComment, Comment: &comment},
+	)
+	results, err := s.db.Transact(ctx, ops...)
+	if err != nil {
+		if cause := context.Cause(s.ctx); cause != nil {
+			return 0, cause
+		}
+		return 0, fmt.Errorf("the transaction got no answer: %w", err)
+	}
+	if _, err := ovsdb.CheckOperationResults(results, ops); err != nil {
+		return 0, fmt.Errorf("its database refused the transaction: %w", err)
+	}
+	selected := results[len(ops)-2].Rows
+	if len(selected) != 1 {
+		return 0, fmt.Errorf("its database did not say which configuration the transaction made")
+	}
+	number, ok := selected[0]["next_cfg"].(float64)
+	if !ok {
+		return 0, fmt.Errorf("its database did not say which configuration the transaction made")
+	}
+	return int(number), nil
+}
