@@ -14,7 +14,24 @@ type Delta struct {
 	AddMeters []*Meter
 	ModMeters []*Meter
 	DelMeters []*Meter
+
+	// Conflicts are wanted flows whose Key a foreign flow holds. Nothing is sent
+	// for them, since either would overwrite the other; they are not part of Len.
+	Conflicts []FlowConflict
 }
+
+// FlowConflict is a wanted flow that would overwrite somebody else's.
+type FlowConflict struct{ Foreign, Want *Flow }
+
+// Len is the number of changes, conflicts not counted.
+func (d *Delta) Len() int {
+	return len(d.AddFlows) + len(d.ModFlows) + len(d.DelFlows) +
+		len(d.AddGroups) + len(d.ModGroups) + len(d.DelGroups) +
+		len(d.AddMeters) + len(d.ModMeters) + len(d.DelMeters)
+}
+
+// Empty reports whether there is nothing to change. There may be Conflicts.
+func (d *Delta) Empty() bool { return d.Len() == 0 }
 
 // FlowChange is a flow whose Key stays and whose contents change. Where cookie,
 // timeouts and flags are equal only the instructions change, and the switch keeps the

@@ -1,5 +1,7 @@
 package flows
 
+import "slices"
+
 // GroupType is the type of a group (OpenFlow 1.3.5 section 5.6.1).
 type GroupType uint8
 
@@ -51,3 +53,55 @@ const (
 	GroupAllID     uint32 = 0xfffffffc
 	GroupAny       uint32 = 0xffffffff
 )
+
+// The numbers below which no group or meter is ours and from which none is: what
+// a switch holds outside these ranges belongs to somebody else, since groups and
+// meters have no cookie. A pipeline allocates within them. (The userspace datapath
+// of Open vSwitch has meters up to 65,535.)
+const (
+	GroupMin uint32 = 0x40000000
+	GroupEnd uint32 = 0x80000000
+	MeterMin uint32 = 0x4000
+	MeterEnd uint32 = 0x10000
+)
+
+// OurGroup reports whether a group of that number is ours.
+func OurGroup(id uint32) bool { return GroupMin <= id && id < GroupEnd }
+
+// OurMeter reports whether a meter of that number is ours.
+func OurMeter(id uint32) bool { return MeterMin <= id && id < MeterEnd }
+
+// Equal reports whether the groups are the same, bucket by bucket in order.
+func (g *Group) Equal(h *Group) bool {
+	if g == h {
+		return true
+	}
+	if g == nil || h == nil || g.ID != h.ID || g.Type != h.Type {
+		return false
+	}
+	return slices.EqualFunc(g.Buckets, h.Buckets, func(a, b Bucket) bool {
+		return a.Weight == b.Weight && a.WatchPort == b.WatchPort && a.WatchGroup == b.WatchGroup &&
+			slices.Equal(normalizeActions(a.Actions), normalizeActions(b.Actions))
+	})
+}
+
+// groups are the groups that the buckets of g refer to.
+func (g *Group) groups() []uint32 {
+	var ids []uint32
+	for _, b := range g.Buckets {
+		for _, a := range b.Actions {
+			if to, ok := a.(ToGroup); ok {
+				ids = append(ids, to.ID)
+			}
+		}
+	}
+	return ids
+}
+
+// Equal reports whether the meters are the same, band by band in order.
+func (m *Meter) Equal(n *Meter) bool {
+	if m == n {
+		return true
+	}
+	return m != nil && n != nil && m.ID == n.ID && m.Pktps == n.Pktps && slices.Equal(m.Bands, n.Bands)
+}

@@ -1,6 +1,11 @@
 package flows
 
-import "iter"
+import (
+	"cmp"
+	"iter"
+	"maps"
+	"slices"
+)
 
 // State is what one switch holds, or should hold, under our cookie: flows,
 // groups and meters. It is immutable and safe for concurrent use.
@@ -51,4 +56,155 @@ func (s *State) Parts() iter.Seq2[PartID, *Part] {
 			}
 		}
 	}
+}
+
+// sortedParts are the names of the parts in ascending order.
+func (s *State) sortedParts() []PartID {
+	if s == nil {
+		return nil
+	}
+	return slices.SortedFunc(maps.Keys(s.parts), func(a, b PartID) int {
+		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Aspect, b.Aspect))
+	})
+}
+
+// keyed is a flow beside its Key, which is worth computing once.
+type keyed struct {
+	key  Key
+	flow *Flow
+}
+
+func sortKeyed(ks []keyed) {
+	slices.SortStableFunc(ks, func(a, b keyed) int { return cmp.Compare(a.key, b.key) })
+}
+
+// Flows ranges over all flows, foreign ones too, by table, descending priority
+// and match. The order is computed anew at each call.
+func (s *State) Flows() iter.Seq[*Flow] {
+	return func(yield func(*Flow) bool) {
+		ks := make([]keyed, 0, s.NumFlows())
+		for _, p := range s.Parts() {
+			for _, f := range p.flows() {
+				ks = append(ks, keyed{f.Key(), f})
+			}
+		}
+		sortKeyed(ks)
+		for _, k := range ks {
+			if !yield(k.flow) {
+				return
+			}
+		}
+	}
+}
+
+// Groups ranges over all groups in ascending order of ID.
+func (s *State) Groups() iter.Seq[*Group] {
+	var gs []*Group
+	for _, p := range s.Parts() {
+		gs = append(gs, p.groups()...)
+	}
+	slices.SortFunc(gs, compareGroups)
+	return slices.Values(gs)
+}
+
+// Meters ranges over all meters in ascending order of ID.
+func (s *State) Meters() iter.Seq[*Meter] {
+	var ms []*Meter
+	for _, p := range s.Parts() {
+		ms = append(ms, p.meters()...)
+	}
+	slices.SortFunc(ms, compareMeters)
+	return slices.Values(ms)
+}
+
+func compareGroups(a, b *Group) int { return cmp.Compare(a.ID, b.ID) }
+func compareMeters(a, b *Meter) int { return cmp.Compare(a.ID, b.ID) }
+
+// NumFlows is the number of flows, foreign ones included.
+func (s *State) NumFlows() int { return s.count(func(p *Part) int { return len(p.Flows) }) }
+
+// NumGroups is the number of groups.
+func (s *State) NumGroups() int { return s.count(func(p *Part) int { return len(p.Groups) }) }
+
+// NumMeters is the number of meters.
+func (s *State) NumMeters() int { return s.count(func(p *Part) int { return len(p.Meters) }) }
+
+func (s *State) count(of func(*Part) int) int {
+	n := 0
+	for _, p := range s.Parts() {
+		if p != nil {
+			n += of(p)
+		}
+	}
+	return n
+}
+
+// Equal reports whether both hold the same flows, groups and meters, however
+// divided into Parts.
+func (s *State) Equal(t *State) bool {
+	if s == t {
+		return true
+	}
+	if s.NumFlows() != t.NumFlows() || s.NumGroups() != t.NumGroups() || s.NumMeters() != t.NumMeters() {
+		return false
+	}
+	have, want := s.differing(t), t.differing(s)
+	return maps.EqualFunc(have.flows, want.flows, (*Flow).Equal) &&
+		maps.EqualFunc(have.groups, want.groups, (*Group).Equal) &&
+		maps.EqualFunc(have.meters, want.meters, (*Meter).Equal)
+}
+
+func (p *Part) flows() []*Flow {
+	if p == nil {
+		return nil
+	}
+	return p.Flows
+}
+
+func (p *Part) groups() []*Group {
+	if p == nil {
+		return nil
+	}
+	return p.Groups
+}
+
+func (p *Part) meters() []*Meter {
+	if p == nil {
+		return nil
+	}
+	return p.Meters
+}
+
+// entries are the entries of some parts, by identity.
+type entries struct {
+	flows  map[Key]*Flow
+	groups map[uint32]*Group
+	meters map[uint32]*Meter
+}
+
+// differing are the entries of the parts of s that are not, by pointer, the
+// same part of t. What both share cannot differ.
+func (s *State) differing(t *State) entries {
+	n := 0
+	var parts []*Part
+	for id, p := range s.Parts() {
+		if p == nil || p == t.Part(id) {
+			continue
+		}
+		parts = append(parts, p)
+		n += len(p.Flows)
+	}
+	e := entries{make(map[Key]*Flow, n), make(map[uint32]*Group), make(map[uint32]*Meter)}
+	for _, p := range parts {
+		for _, f := range p.Flows {
+			e.flows[f.Key()] = f
+		}
+		for _, g := range p.Groups {
+			e.groups[g.ID] = g
+		}
+		for _, m := range p.Meters {
+			e.meters[m.ID] = m
+		}
+	}
+	return e
 }
