@@ -1,0 +1,355 @@
+package ofp13
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+
+	"github.com/ofctl-lab/ofctl-lab/flows"
+)
+
+// Action types (OpenFlow 1.3.5 section 7.2.5).
+const (
+	actOutput       uint16 = 0
+	actPushVLAN     uint16 = 17
+	actPopVLAN      uint16 = 18
+	actGroup        uint16 = 22
+	actDecTTL       uint16 = 24
+	actSetField     uint16 = 25
+	actExperimenter uint16 = 0xffff
+)
+
+// Nicira action subtypes (nicira-ext.h of Open vSwitch).
+const (
+	nxResubmit      uint16 = 1
+	nxRegMove       uint16 = 6
+	nxRegLoad       uint16 = 7
+	nxResubmitTable uint16 = 14
+	nxOutputReg     uint16 = 15
+	nxDecTTL        uint16 = 18
+	nxOutputReg2    uint16 = 32
+	nxRegLoad2      uint16 = 33
+)
+
+// UnknownActionError names an action that the flows package cannot express.
+type UnknownActionError struct {
+	Type         uint16
+	Experimenter uint32 // set for type 0xffff only
+	Subtype      uint16 // set for Nicira actions only
+}
+
+func (e *UnknownActionError) Error() string {
+	switch {
+	case e.Type != actExperimenter:
+		return fmt.Sprintf("unknown action type %d", e.Type)
+	case e.Experimenter == NiciraExperimenter:
+		return fmt.Sprintf("unknown Nicira action subtype %d", e.Subtype)
+	}
+	return fmt.Sprintf("unknown action of experimenter 0x%08x", e.Experimenter)
+}
+
+func appendActions(dst []byte, as []flows.Action) ([]byte, error) {
+	var err error
+	for _, a := range as {
+		if dst, err = appendAction(dst, a); err != nil {
+			return dst, err
+		}
+	}
+	return dst, nil
+}
+
+func appendAction(dst []byte, a flows.Action) ([]byte, error) {
+	switch a := a.(type) {
+	case flows.Output:
+		return appendOutput(dst, a.Port, 0), nil
+	case flows.ToController:
+		return appendOutput(dst, flows.PortController, a.MaxLen), nil
+	case flows.OutputReg:
+		// NXAST_OUTPUT_REG says the same as NXAST_OUTPUT_REG2 for every field
+		// with a 32-bit header, in a fixed size.
+		dst = appendNicira(dst, nxOutputReg, 24)
+		dst = u16(dst, a.Src.Offset<<6|(a.Src.Bits-1)&0x3f)
+		dst, err := appendFieldHeader(dst, a.Src.Field)
+		return zeros(u16(dst, a.MaxLen), 6), err
+	case flows.ToGroup:
+		return u32(append(dst, 0, byte(actGroup), 0, 8), a.ID), nil
+	case flows.SetField:
+		return appendSetField(dst, a)
+	case flows.Move:
+		if a.Src.Bits != a.Dst.Bits {
+			return dst, fmt.Errorf("move: %d bits to %d bits", a.Src.Bits, a.Dst.Bits)
+		}
+		dst = appendNicira(dst, nxRegMove, 24)
+		dst = u16(u16(u16(dst, a.Src.Bits), a.Src.Offset), a.Dst.Offset)
+		dst, err := appendFieldHeader(dst, a.Src.Field)
+		if err != nil {
+			return dst, err
+		}
+		return appendFieldHeader(dst, a.Dst.Field)
+	case flows.PushVLAN:
+		return append(dst, 0, byte(actPushVLAN), 0, 8, byte(a.EtherType>>8), byte(a.EtherType), 0, 0), nil
+	case flows.PopVLAN:
+		return append(dst, 0, byte(actPopVLAN), 0, 8, 0, 0, 0, 0), nil
+	case flows.DecTTL:
+		return append(dst, 0, byte(actDecTTL), 0, 8, 0, 0, 0, 0), nil
+	case flows.Resubmit:
+		port, err := port16(a.Port)
+		if err != nil {
+			return dst, err
+		}
+		dst = u16(appendNicira(dst, nxResubmitTable, 16), port)
+		return append(dst, a.Table, 0, 0, 0), nil
+	}
+	return dst, fmt.Errorf("action %T has no OpenFlow 1.3 encoding here", a)
+}
+
+func appendOutput(dst []byte, port uint32, maxLen uint16) []byte {
+	dst = u32(append(dst, 0, byte(actOutput), 0, 16), port)
+	return zeros(u16(dst, maxLen), 6)
+}
+
+// appendNicira appends the ten bytes that every Nicira action starts with.
+func appendNicira(dst []byte, subtype uint16, length uint16) []byte {
+	return u16(u32(u16(u16(dst, actExperimenter), length), NiciraExperimenter), subtype)
+}
+
+// port16 maps a port to the 16-bit numbers of OpenFlow 1.0 that resubmit uses.
+func port16(p uint32) (uint16, error) {
+	if p < 0xff00 || p >= flows.PortMax {
+		return uint16(p), nil
+	}
+	return 0, fmt.Errorf("resubmit: port %d does not fit the 16 bits of the action", p)
+}
+
+func port32(p uint16) uint32 {
+	if p < 0xff00 {
+		return uint32(p)
+	}
+	return 0xffff0000 | uint32(p)
+}
+
+// appendSetField appends OFPAT_SET_FIELD when the whole field is written and
+// otherwise one NXAST_REG_LOAD per run of mask bits, which is also what Open
+// vSwitch 3.1 makes of it at OpenFlow 1.3.
+func appendSetField(dst []byte, a flows.SetField) ([]byte, error) {
+	start := len(dst)
+	if a.Mask == a.Field.FullMask() {
+		dst = append(dst, 0, byte(actSetField), 0, 0)
+		dst, err := appendOXM(dst, a.Field, a.Value, a.Mask)
+		if err != nil {
+			return dst, err
+		}
+		dst = pad8(dst, start)
+		dst[start+3] = byte(len(dst) - start)
+		return dst, nil
+	}
+	var err error
+	for at := nextOne(a.Mask, 0); at < 128; {
+		n := runLen(a.Mask, at)
+		dst = appendNicira(dst, nxRegLoad, 24)
+		dst = u16(dst, uint16(at)<<6|uint16(n-1))
+		if dst, err = appendFieldHeader(dst, a.Field); err != nil {
+			return dst, err
+		}
+		dst = u64(dst, shr(a.Value, at).Lo&(^uint64(0)>>(64-n)))
+		at = nextOne(a.Mask, at+n)
+	}
+	return dst, nil
+}
+
+// nextOne is the lowest set bit of v at or above at, 128 if there is none.
+func nextOne(v flows.Value, at uint) uint {
+	w := shr(v, at)
+	switch {
+	case w.Lo != 0:
+		return at + uint(bits.TrailingZeros64(w.Lo))
+	case w.Hi != 0:
+		return at + 64 + uint(bits.TrailingZeros64(w.Hi))
+	}
+	return 128
+}
+
+// runLen is how many consecutive bits from at on are set, at most 64.
+func runLen(v flows.Value, at uint) uint { return uint(bits.TrailingZeros64(^shr(v, at).Lo)) }
+
+func shr(v flows.Value, n uint) flows.Value {
+	switch {
+	case n == 0:
+		return v
+	case n >= 128:
+		return flows.Value{}
+	case n >= 64:
+		return flows.Value{Lo: v.Hi >> (n - 64)}
+	}
+	return flows.Value{Hi: v.Hi >> n, Lo: v.Lo>>n | v.Hi<<(64-n)}
+}
+
+func shl(v flows.Value, n uint) flows.Value {
+	switch {
+	case n == 0:
+		return v
+	case n >= 128:
+		return flows.Value{}
+	case n >= 64:
+		return flows.Value{Hi: v.Lo << (n - 64)}
+	}
+	return flows.Value{Hi: v.Hi<<n | v.Lo>>(64-n), Lo: v.Lo << n}
+}
+
+// parseActions reads a list of actions that fills b.
+func parseActions(b []byte) ([]flows.Action, error) {
+	var as []flows.Action
+	for len(b) > 0 {
+		if len(b) < 8 {
+			return nil, fmt.Errorf("actions: %d bytes left, an action has at least 8", len(b))
+		}
+		n := int(binary.BigEndian.Uint16(b[2:]))
+		if n < 8 || n%8 != 0 || n > len(b) {
+			return nil, fmt.Errorf("action type %d: length %d, %d bytes left", binary.BigEndian.Uint16(b), n, len(b))
+		}
+		a, err := parseAction(b[:n])
+		if err != nil {
+			return nil, err
+		}
+		as = append(as, a)
+		b = b[n:]
+	}
+	return as, nil
+}
+
+// parseAction reads the action that is b; b is a multiple of eight bytes.
+func parseAction(b []byte) (flows.Action, error) {
+	t := binary.BigEndian.Uint16(b)
+	if want, ok := actionLen(t); ok && len(b) != want {
+		return nil, fmt.Errorf("action type %d: %d bytes, want %d", t, len(b), want)
+	}
+	switch t {
+	case actOutput:
+		if p := binary.BigEndian.Uint32(b[4:]); p != flows.PortController {
+			return flows.Output{Port: p}, nil
+		}
+		return flows.ToController{MaxLen: binary.BigEndian.Uint16(b[8:])}, nil
+	case actPushVLAN:
+		return flows.PushVLAN{EtherType: binary.BigEndian.Uint16(b[4:])}, nil
+	case actPopVLAN:
+		return flows.PopVLAN{}, nil
+	case actGroup:
+		return flows.ToGroup{ID: binary.BigEndian.Uint32(b[4:])}, nil
+	case actDecTTL:
+		return flows.DecTTL{}, nil
+	case actSetField:
+		return parseSetField(b[4:])
+	case actExperimenter:
+		return parseExperimenterAction(b)
+	}
+	return nil, &UnknownActionError{Type: t}
+}
+
+// actionLen is the length of the actions whose length is fixed.
+func actionLen(t uint16) (int, bool) {
+	switch t {
+	case actOutput:
+		return 16, true
+	case actPushVLAN, actPopVLAN, actGroup, actDecTTL:
+		return 8, true
+	}
+	return 0, false
+}
+
+// parseSetField reads the OXM of a set-field or a NXAST_REG_LOAD2; what follows
+// it is less than eight bytes of padding.
+func parseSetField(b []byte) (flows.Action, error) {
+	e, n, err := parseOXM(b)
+	if err != nil {
+		return nil, fmt.Errorf("set-field: %w", err)
+	}
+	if len(b)-n >= 8 {
+		return nil, fmt.Errorf("set-field: %d bytes after the field", len(b)-n)
+	}
+	if e.Mask.IsZero() {
+		return nil, fmt.Errorf("set-field: the mask is zero")
+	}
+	return flows.SetField{Field: e.Field, Value: e.Value, Mask: e.Mask}, nil
+}
+
+func parseExperimenterAction(b []byte) (flows.Action, error) {
+	exp := binary.BigEndian.Uint32(b[4:])
+	if exp != NiciraExperimenter {
+		return nil, &UnknownActionError{Type: actExperimenter, Experimenter: exp}
+	}
+	if len(b) < 16 {
+		return nil, fmt.Errorf("nicira action: %d bytes, want at least 16", len(b))
+	}
+	sub := binary.BigEndian.Uint16(b[8:])
+	if want, ok := niciraLen(sub); ok && len(b) != want {
+		return nil, fmt.Errorf("nicira action subtype %d: %d bytes, want %d", sub, len(b), want)
+	}
+	switch sub {
+	case nxResubmit:
+		return flows.Resubmit{Port: port32(binary.BigEndian.Uint16(b[10:])), Table: 255}, nil
+	case nxResubmitTable:
+		return flows.Resubmit{Port: port32(binary.BigEndian.Uint16(b[10:])), Table: b[12]}, nil
+	case nxDecTTL:
+		return flows.DecTTL{}, nil
+	case nxRegLoad2:
+		return parseSetField(b[10:])
+	case nxRegMove:
+		n := binary.BigEndian.Uint16(b[10:])
+		src, err := parseSubfield(b[16:], binary.BigEndian.Uint16(b[12:]), n)
+		if err != nil {
+			return nil, fmt.Errorf("move: source: %w", err)
+		}
+		dst, err := parseSubfield(b[20:], binary.BigEndian.Uint16(b[14:]), n)
+		if err != nil {
+			return nil, fmt.Errorf("move: destination: %w", err)
+		}
+		return flows.Move{Src: src, Dst: dst}, nil
+	case nxRegLoad:
+		return parseRegLoad(b)
+	case nxOutputReg, nxOutputReg2:
+		return parseOutputReg(b, sub)
+	}
+	return nil, &UnknownActionError{Type: actExperimenter, Experimenter: exp, Subtype: sub}
+}
+
+// niciraLen is the length of the Nicira actions whose length is fixed.
+func niciraLen(sub uint16) (int, bool) {
+	switch sub {
+	case nxResubmit, nxResubmitTable, nxDecTTL:
+		return 16, true
+	case nxRegMove, nxRegLoad, nxOutputReg, nxOutputReg2:
+		return 24, true
+	}
+	return 0, false
+}
+
+func parseRegLoad(b []byte) (flows.Action, error) {
+	on := binary.BigEndian.Uint16(b[10:])
+	s, err := parseSubfield(b[12:], on>>6, on&0x3f+1)
+	if err != nil {
+		return nil, fmt.Errorf("load: %w", err)
+	}
+	v := binary.BigEndian.Uint64(b[16:])
+	ones := ^uint64(0) >> (64 - s.Bits)
+	if v&^ones != 0 {
+		return nil, fmt.Errorf("load: value 0x%x does not fit %d bits", v, s.Bits)
+	}
+	return flows.SetField{
+		Field: s.Field,
+		Value: shl(flows.U(v), uint(s.Offset)),
+		Mask:  shl(flows.U(ones), uint(s.Offset)),
+	}, nil
+}
+
+func parseOutputReg(b []byte, sub uint16) (flows.Action, error) {
+	on := binary.BigEndian.Uint16(b[10:])
+	header, maxLen := b[12:16], binary.BigEndian.Uint16(b[16:])
+	if sub == nxOutputReg2 {
+		header, maxLen = b[14:18], binary.BigEndian.Uint16(b[12:])
+	}
+	s, err := parseSubfield(header, on>>6, on&0x3f+1)
+	if err != nil {
+		return nil, fmt.Errorf("output to field: %w", err)
+	}
+	return flows.OutputReg{Src: s, MaxLen: maxLen}, nil
+}
