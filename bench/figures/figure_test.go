@@ -1,0 +1,122 @@
+package figures
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// fixed is a figure whose peers return the given values, round by round.
+func fixed(better Better, order *[]string, values map[string][]float64, aims ...Aim) Figure {
+	var names []string
+	for name := range values {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return Figure{Name: "fixed", Title: "a title", Unit: "things/s", Better: better, Aims: aims,
+		Setup: func(context.Context, int) (*Bench, error) {
+			b := &Bench{Scale: 7, Load: "a load", Close: func() error { *order = append(*order, "close"); return nil }}
+			for _, name := range names {
+				left := values[name]
+				b.Peers = append(b.Peers, Peer{Name: name, Run: func(context.Context) (Sample, error) {
+					*order = append(*order, name)
+					if len(left) == 0 {
+						return Sample{}, errors.New("broken")
+					}
+					v := left[0]
+					left = left[1:]
+					return Sample{Value: v, Detail: map[string]float64{"cpu_s": v / 10}}, nil
+				}})
+			}
+			return b, nil
+		}}
+}
+
+func TestMeasureInterleavesAndTakesMedians(t *testing.T) {
+	var order []string
+	fig := fixed(Higher, &order, map[string][]float64{"a": {10, 30, 20}, "b": {5, 100, 1}},
+		Aim{"b", "a", 0.5}, Aim{"a", "b", 4}, Aim{"b", "a", 0.25}, Aim{"absent", "a", 1})
+	res, err := Measure(context.Background(), fig, Options{Rounds: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a", "b", "b", "a", "a", "b", "close"}, order); diff != "" {
+		t.Errorf("order of runs (-want +got):\n%s", diff)
+	}
+	a, b := res.Peers[0], res.Peers[1]
+	if a.Median != 20 || a.Min != 10 || a.Max != 30 || a.Ratio != 1 || a.Detail["cpu_s"] != 2 {
+		t.Errorf("peer a: %+v", a)
+	}
+	if b.Median != 5 || b.Ratio != 0.25 {
+		t.Errorf("peer b: %+v", b)
+	}
+	want := []AimResult{
+		{Aim{"b", "a", 0.5}, 0.25, false},
+		{Aim{"a", "b", 4}, 4, true},
+		{Aim{"b", "a", 0.25}, 0.25, true},
+	}
+	if diff := cmp.Diff(want, res.Aims); diff != "" {
+		t.Errorf("aims (-want +got):\n%s", diff)
+	}
+	var text strings.Builder
+	if err := res.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"median of 3", "things/s", "aim missed: b at least 0.50 × a, measured 0.25", "aim reached: a at least 4.00 × b"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, &text)
+		}
+	}
+}
+
+func TestAimWhereLowerIsBetter(t *testing.T) {
+	var order []string
+	fig := fixed(Lower, &order, map[string][]float64{"a": {10}, "b": {5}}, Aim{"b", "a", 0.5}, Aim{"a", "b", 1.9})
+	res, err := Measure(context.Background(), fig, Options{Rounds: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !res.Aims[0].Reached || res.Aims[1].Reached {
+		t.Errorf("aims: %+v", res.Aims)
+	}
+}
+
+func TestMeasureNamesWhatFailedAndCleansUp(t *testing.T) {
+	var order []string
+	fig := fixed(Higher, &order, map[string][]float64{"a": {1, 2}, "b": {1}})
+	_, err := Measure(context.Background(), fig, Options{Rounds: 2})
+	if err == nil || !strings.Contains(err.Error(), "figure fixed, round 2 of 2, b: broken") {
+		t.Errorf("error: %v", err)
+	}
+	if order[len(order)-1] != "close" {
+		t.Error("Close was not called")
+	}
+	if _, err := Measure(context.Background(), fig, Options{}); err == nil {
+		t.Error("0 rounds are accepted")
+	}
+}
+
+func TestFiguresAreWellFormed(t *testing.T) {
+	seen := map[string]bool{}
+	for _, f := range All() {
+		if seen[f.Name] || f.Name == "" || f.Name == "all" || f.Title == "" || f.Unit == "" || f.Setup == nil || (f.Better != Higher && f.Better != Lower) {
+			t.Errorf("figure %q is incomplete or not the only one of its name", f.Name)
+		}
+		seen[f.Name] = true
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for _, c := range []struct {
+		in   []float64
+		want float64
+	}{{[]float64{3}, 3}, {[]float64{4, 1}, 2.5}, {[]float64{9, 1, 5}, 5}, {[]float64{4, 1, 3, 2}, 2.5}} {
+		if got := median(c.in); got != c.want {
+			t.Errorf("median(%v) = %v, want %v", c.in, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,85 @@
+// Command bench measures the project against its peers (package figures) and
+// writes tables, or JSON, to standard output. It needs root, Open vSwitch and the source tree.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+
+	"github.com/ofctl-lab/ofctl-lab/bench/bridge"
+	"github.com/ofctl-lab/ofctl-lab/bench/figures"
+)
+
+func main() {
+	figure := flag.String("figure", "all", "`name` of the figure, or all; list says which there are")
+	rounds := flag.Int("rounds", 5, "samples of each peer")
+	scale := flag.Int("scale", 0, "size of the workload (0: the figure's usual one)")
+	output := flag.String("o", "table", "table or json")
+	flag.Parse()
+
+	var chosen []figures.Figure
+	for _, f := range figures.All() {
+		if *figure == "list" {
+			fmt.Printf("%s\t%s (%s)\n", f.Name, f.Title, f.Unit)
+		}
+		if *figure == "all" || *figure == f.Name {
+			chosen = append(chosen, f)
+		}
+	}
+	if *figure == "list" {
+		return
+	}
+	if len(chosen) == 0 || flag.NArg() > 0 || *rounds < 1 || !slices.Contains([]string{"table", "json"}, *output) {
+		fmt.Fprintln(os.Stderr, "bench: no such figure or option; -figure list shows the figures")
+		flag.Usage()
+		os.Exit(2)
+	}
+
+	inside, code, err := bridge.Isolate()
+	if err == nil && !inside {
+		os.Exit(code)
+	}
+	if err == nil {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		err = run(ctx, os.Stdout, chosen, *output, figures.Options{Rounds: *rounds, Scale: *scale, Progress: progress})
+		stop()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// run measures the figures one after the other. JSON is one document, a list.
+func run(ctx context.Context, w io.Writer, figs []figures.Figure, output string, opt figures.Options) error {
+	var results []*figures.Result
+	for _, f := range figs {
+		res, err := figures.Measure(ctx, f, opt)
+		if err != nil {
+			return err
+		}
+		results = append(results, res)
+		if output == "table" {
+			if err := res.WriteText(w); err != nil {
+				return err
+			}
+		}
+	}
+	if output == "table" {
+		return nil
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(results)
+}
+
+func progress(round int, peer string, s figures.Sample) {
+	fmt.Fprintf(os.Stderr, "round %d  %-20s %.0f\n", round, peer, s.Value)
+}
