@@ -1,0 +1,97 @@
+package file
+
+import (
+	"net/netip"
+
+	"github.com/ofctl-lab/ofctl-lab/topo"
+)
+
+// DefaultMTU is the underlay's MTU in bytes if the file does not say.
+const DefaultMTU = 1500
+
+// File is a topology file.
+type File struct {
+	// Name is the topology's name, by which several labs live side by side.
+	Name     string
+	Underlay Underlay
+	// Topology is the intent, in the order of the file, as Txn.Replace takes it.
+	Topology topo.Topology
+
+	source    string
+	positions positions
+}
+
+// Underlay is the network between the hosts.
+type Underlay struct {
+	// Subnets hold the hosts' tunnel endpoints. None means that any address does.
+	Subnets []netip.Prefix
+	// MTU is that of the links between the hosts, in bytes.
+	MTU int
+}
+
+// Parse reads a topology file; name is what errors call it. All mistakes are
+// reported together, as *Error in file order, joined: those of the text, and
+// those that Check finds on an empty overlay.
+func Parse(name string, data []byte) (*File, error) {
+	root, err := parseYAML(name, data)
+	if err != nil {
+		return nil, err
+	}
+	d := &decoder{file: &File{source: name, positions: positions{}, Underlay: Underlay{MTU: DefaultMTU}}, bad: map[place]bool{}}
+	d.document(root)
+	f := d.file
+	list := d.errors
+	_, _, problems := f.check(topo.Empty())
+	for _, p := range problems {
+		if !d.covers(p) {
+			list = append(list, f.locate(p))
+		}
+	}
+	if len(list) > 0 {
+		return nil, joinErrors(list)
+	}
+	return f, nil
+}
+
+// Check is what base becomes when f is the whole intent: the Snapshot, what changes, and
+// as *Error in file order, joined, all that forbids it. A network must have room for
+// its guests' packets in the underlay's MTU, and a host its tunnel endpoint
+// in one of the underlay's subnets.
+func Check(f *File, base *topo.Snapshot) (*topo.Snapshot, topo.Changes, error) {
+	s, changes, problems := f.check(base)
+	if len(problems) == 0 {
+		return s, changes, nil
+	}
+	var list []*Error
+	for _, p := range problems {
+		list = append(list, f.locate(p))
+	}
+	return base, topo.Changes{}, joinErrors(list)
+}
+
+func (f *File) check(base *topo.Snapshot) (*topo.Snapshot, topo.Changes, []*topo.Problem) {
+	t := base.Begin()
+	t.Replace(f.Topology)
+	s, changes, err := t.Commit()
+	problems := topo.Problems(err)
+	if err == nil {
+		problems = topo.Problems(s.CheckMTU(f.Underlay.MTU))
+	}
+	for _, h := range f.Topology.Hosts {
+		if h.TEP.IsValid() && len(f.Underlay.Subnets) > 0 && !f.Underlay.holds(h.TEP) {
+			problems = append(problems, &topo.Problem{Object: topo.KindHost + " " + h.Name, Field: "tep",
+				What: "tunnel endpoint " + h.TEP.String() + " is in no subnet of the underlay",
+				Hint: "choose an address inside, or correct the underlay's subnet"})
+		}
+	}
+	return s, changes, problems
+}
+
+func (u *Underlay) holds(a netip.Addr) bool {
+	for _, p := range u.Subnets {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
