@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 
@@ -26,7 +27,7 @@ const (
 
 // Compile is everything that the switch of a host must hold for a snapshot. A
 // host that the snapshot does not know holds nothing. The error is a
-// *ClashError where two objects want the same flow or group, or says which
+// *flows.ClashError where two objects want the same flow or group, or says which
 // network is too large; none of them is expected of a snapshot that topo has
 // validated.
 func Compile(s *topo.Snapshot, host string) (*flows.State, error) {
@@ -225,7 +226,17 @@ func dropMembers(parts map[flows.PartID]*flows.Part, seg *topo.Segment) {
 	}
 }
 
-// named gives the owners in a clash their names.
+// named gives the two sides of a clash the names of their owners.
 func named(s *topo.Snapshot, host string, err error) error {
-	return fmt.Errorf("compile host %s: %w", host, err)
+	var c *flows.ClashError
+	if !errors.As(err, &c) {
+		return fmt.Errorf("compile for host %s: %w", host, err)
+	}
+	owner := func(id flows.PartID) string {
+		if kind, name, ok := s.ObjectByID(topo.ID(id.Owner)); ok {
+			return kind + " " + name
+		}
+		return fmt.Sprintf("object %d", id.Owner)
+	}
+	return fmt.Errorf("compile for host %s: %s and %s clash: %w", host, owner(c.Parts[0]), owner(c.Parts[1]), err)
 }

@@ -187,22 +187,34 @@ func TestLargeFlood(t *testing.T) {
 
 // LAW: Recompile(Compile(old), old, new) == Compile(new), whatever happened in between.
 func TestRecompileIsCompile(t *testing.T) {
+	done, refused := 0, 0
+	defer func() { t.Logf("%d commits, %d refused", done, refused) }()
 	rapid.Check(t, func(t *rapid.T) {
-		s := topo.Empty()
+		tx := topo.Empty().Begin()
+		tx.PutTenant(topo.Tenant{Name: "t"})
+		for i := range 4 {
+			tx.PutNetwork(topo.Network{Tenant: "t", Name: fmt.Sprintf("n%d", i), Encap: encaps[i%3]})
+		}
+		s, _, err := tx.Commit()
+		if err != nil {
+			t.Fatal(err)
+		}
 		hosts := []string{"host1", "host2", "host3"}
 		states := map[string]*flows.State{}
 		for _, h := range hosts {
 			states[h] = flows.NewState(nil)
 		}
-		for range rapid.IntRange(1, 12).Draw(t, "commits") {
+		for range rapid.IntRange(1, 40).Draw(t, "commits") {
 			tx := s.Begin()
-			for range rapid.IntRange(1, 6).Draw(t, "changes") {
+			for range rapid.IntRange(1, 3).Draw(t, "changes") {
 				randomChange(t, s, tx)
 			}
 			next, _, err := tx.Commit()
 			if err != nil {
+				refused++
 				continue // an invalid mixture changes nothing
 			}
+			done++
 			for _, h := range hosts {
 				got, err := Recompile(states[h], s, next, h)
 				if err != nil {
