@@ -14,6 +14,8 @@ import (
 
 	"github.com/ofctl-lab/ofctl-lab/bench/bridge"
 	"github.com/ofctl-lab/ofctl-lab/bench/workload"
+	"github.com/ofctl-lab/ofctl-lab/datapath/openflow"
+	"github.com/ofctl-lab/ofctl-lab/flows"
 )
 
 // FlowProgramming is how fast flows get into one empty bridge: from the first
@@ -25,6 +27,12 @@ func FlowProgramming() Figure {
 		Title:  "flows per second into one bridge",
 		Unit:   "flows/s",
 		Better: Higher,
+		Aims: []Aim{
+			{peerSession, peerRaw, 0.9},
+			{peerSessionBundle, peerRaw, 0.9},
+			{peerSessionBundle, peerOfctlBundle, 2},
+			{peerSession, peerOfnet, 2},
+		},
 		Setup: func(ctx context.Context, scale int) (*Bench, error) {
 			if scale == 0 {
 				scale = 50_000
@@ -48,11 +56,13 @@ func FlowProgramming() Figure {
 
 // The peers of flow-programming.
 const (
-	peerRaw         = "raw bytes"
-	peerRawBundle   = "raw bytes, bundle"
-	peerOfctl       = "ovs-ofctl add-flows"
-	peerOfctlBundle = "ovs-ofctl --bundle"
-	peerOfnet       = "ofnet ofctrl"
+	peerRaw           = "raw bytes"
+	peerRawBundle     = "raw bytes, bundle"
+	peerSession       = "session"
+	peerSessionBundle = "session, bundle"
+	peerOfctl         = "ovs-ofctl add-flows"
+	peerOfctlBundle   = "ovs-ofctl --bundle"
+	peerOfnet         = "ofnet ofctrl"
 )
 
 // programming holds what the samples share: every form of the workload, made once.
@@ -62,6 +72,7 @@ type programming struct {
 	text        string // file for ovs-ofctl
 	ofnet       string // the ofnet peer's binary
 	raw, bundle []byte
+	ops         []flows.Op
 }
 
 // namedProgrammer is a peer before it is measured.
@@ -74,6 +85,8 @@ func (p *programming) programmers() []namedProgrammer {
 	return []namedProgrammer{
 		{peerRaw, p.sendRaw(p.raw)},
 		{peerRawBundle, p.sendRaw(p.bundle)},
+		{peerSession, p.commit(flows.Step{Ops: p.ops})},
+		{peerSessionBundle, p.commit(flows.Step{Ops: p.ops, Atomic: true})},
 		{peerOfctl, p.ofctl()},
 		{peerOfctlBundle, p.ofctl("--bundle")},
 		{peerOfnet, p.runOfnet},
@@ -102,6 +115,9 @@ func (p *programming) prepare(ctx context.Context) error {
 		return err
 	}
 	p.raw, p.bundle = rawFlows(p.flows), rawBundle(p.flows)
+	for _, f := range p.flows.Flows() {
+		p.ops = append(p.ops, flows.Op{Kind: flows.AddFlow, Flow: f})
+	}
 	p.ofnet, err = buildOfnet(ctx, p.dir)
 	return err
 }
@@ -156,6 +172,26 @@ func (p *programming) sendRaw(bytes []byte) programmer {
 		start := time.Now()
 		err = rawSend(conn, bytes)
 		return time.Since(start), err
+	}
+}
+
+// commit is the project's own session, from flows as values: it encodes them
+// within the time that counts.
+func (p *programming) commit(step flows.Step) programmer {
+	return func(ctx context.Context, b *bridge.Bridge) (time.Duration, error) {
+		var d net.Dialer
+		nc, err := d.DialContext(ctx, "tcp", bridge.Addr)
+		if err != nil {
+			return 0, err
+		}
+		conn, err := openflow.Connect(ctx, nc, openflow.Options{})
+		if err != nil {
+			return 0, err
+		}
+		start := time.Now()
+		err = conn.Commit(ctx, []flows.Step{step})
+		elapsed := time.Since(start)
+		return elapsed, errors.Join(err, conn.Close())
 	}
 }
 
