@@ -256,7 +256,7 @@ func (p *printer) setField(a SetField) {
 func (p *printer) subfield(s Subfield) {
 	p.str(s.Field.Symbol())
 	switch {
-	case s.Offset == 0 && s.Bits == s.Field.Bits():
+	case s.Offset == 0 && s.Bits == s.Field.loadBits():
 		p.str("[]")
 	case s.Bits == 1:
 		p.printf("[%d]", s.Offset)
