@@ -134,7 +134,9 @@ func applied(p *picture, spec BridgeSpec, cfg int) error {
 		wrong = append(wrong, fmt.Sprintf("bridge %s does not run: datapath type %q cannot be opened (for system, load the kernel module openvswitch)",
 			b.Name, orSystem(b.DatapathType)))
 	case b.DatapathID != spec.DatapathID:
-		wrong = append(wrong, fmt.Sprintf("bridge %s runs with datapath id %016x, not %016x", b.Name, b.DatapathID, spec.DatapathID))
+		// A bridge that could not be opened again keeps the id it ran with.
+		wrong = append(wrong, fmt.Sprintf("bridge %s has not taken datapath id %016x but has %016x (datapath type %q)",
+			b.Name, spec.DatapathID, b.DatapathID, orSystem(b.DatapathType)))
 	}
 	tunnels := map[string]bool{}
 	for _, t := range spec.Tunnels {
@@ -179,16 +181,21 @@ func (s *Session) transact(ctx context.Context, p *picture, ops []ovsdb.Operatio
 		}
 		return 0, fmt.Errorf("the transaction got no answer: %w", err)
 	}
-	if _, err := ovsdb.CheckOperationResults(results, ops); err != nil {
-		return 0, fmt.Errorf("its database refused the transaction: %w", err)
+	// One result for each operation, and one more when the commit itself failed.
+	for i, r := range results {
+		if r.Error == "" {
+			continue
+		}
+		what := "at the commit"
+		if i < len(ops) {
+			what = strings.TrimSpace("at " + ops[i].Op + " " + ops[i].Table)
+		}
+		return 0, fmt.Errorf("its database refused the transaction %s: %s: %s", what, r.Error, r.Details)
 	}
-	selected := results[len(ops)-2].Rows
-	if len(selected) != 1 {
-		return 0, fmt.Errorf("its database did not say which configuration the transaction made")
+	if len(results) == len(ops) && len(results[len(ops)-2].Rows) == 1 {
+		if number, ok := results[len(ops)-2].Rows[0]["next_cfg"].(float64); ok {
+			return int(number), nil
+		}
 	}
-	number, ok := selected[0]["next_cfg"].(float64)
-	if !ok {
-		return 0, fmt.Errorf("its database did not say which configuration the transaction made")
-	}
-	return int(number), nil
+	return 0, errors.New("its database did not say which configuration the transaction made")
 }

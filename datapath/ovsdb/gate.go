@@ -202,7 +202,12 @@ func (g *gate) hostResponse(m message) error {
 		return fmt.Errorf("a response to request %d, which was never made", id)
 	}
 	if !isNull(m.Error) {
-		return g.toLibrary(response{ID: m.ID, Error: errorText(m.Error)})
+		text := errorText(m.Error)
+		if method == "monitor_cond_since" {
+			// The library would fall back to monitors that name no transaction.
+			return fmt.Errorf("it cannot be monitored (%s); Open vSwitch 2.12 or newer is needed", text)
+		}
+		return g.toLibrary(response{ID: m.ID, Error: text})
 	}
 	result, err := g.result(method, m.Result)
 	if err != nil {
@@ -281,8 +286,7 @@ func (g *gate) note(m message) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	switch m.Method {
-	case "monitor_cond_since":
+	if m.Method == "monitor_cond_since" {
 		var params []json.RawMessage
 		if err := json.Unmarshal(m.Params, &params); err != nil || len(params) < 2 {
 			return errors.New("the client library's monitor request has no cookie")
@@ -290,9 +294,6 @@ func (g *gate) note(m message) error {
 		if err := json.Unmarshal(params[1], &g.cookie); err != nil {
 			return fmt.Errorf("the client library's monitor request: %w", err)
 		}
-	case "monitor_cond", "monitor":
-		// The library falls back to these when the host knows no monitor_cond_since.
-		return errors.New("it cannot monitor_cond_since; Open vSwitch 2.12 or newer is needed")
 	}
 	if len(g.pending) >= maxPending {
 		return fmt.Errorf("it left %d requests unanswered", len(g.pending))

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,7 @@ type ovsHost struct {
 	listener net.Listener // in the host's namespace, where the manager target leads
 	vswitchd *exec.Cmd
 	flags    []string // of ovs-vswitchd
+	marks    int      // counts the calls of seen
 }
 
 // needOpenVSwitch skips a test that needs root and Open vSwitch.
@@ -221,6 +223,15 @@ func until(t *testing.T, s *Session, what string, ok func(*Facts) bool) *Facts {
 			t.Fatalf("waited in vain for %s; the facts: %+v", what, f)
 		}
 	}
+}
+
+// seen waits until the session has seen all that ovs-vsctl has done.
+func (h *ovsHost) seen(s *Session) {
+	h.t.Helper()
+	h.marks++
+	mark := strconv.Itoa(h.marks)
+	h.vsctl("--no-wait", "set", "Open_vSwitch", ".", "external_ids:system-id="+mark)
+	until(h.t, s, "mark "+mark, func(f *Facts) bool { return f.SystemID == mark })
 }
 
 // byName finds an interface of the bridge.

@@ -193,20 +193,20 @@ func (s *Session) serve(nc net.Conn, dir string, listener net.Listener) {
 
 // handshake has the library connect and monitor, and takes the first picture.
 func (s *Session) handshake() error {
-	ctx, cancel := context.WithTimeoutCause(s.ctx, s.o.Handshake, fmt.Errorf("it did not complete the handshake within %v", s.o.Handshake))
-	defer cancel()
-	err := s.db.Connect(ctx)
-	if err == nil {
-		monitor := s.db.NewMonitor()
-		for table := range s.schema {
-			monitor.Tables = append(monitor.Tables, client.TableMonitor{Table: table, Fields: s.schema.columns(table)})
-		}
-		_, err = s.db.Monitor(ctx, monitor)
+	// Ending the session, and not the library's context, says why: the library
+	// hangs up as soon as its context ends, and that would be the first error.
+	timer := time.AfterFunc(s.o.Handshake, func() {
+		s.end(fmt.Errorf("it did not complete the handshake within %v", s.o.Handshake))
+	})
+	defer timer.Stop()
+	if err := s.db.Connect(s.ctx); err != nil {
+		return err
 	}
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			return cause
-		}
+	monitor := s.db.NewMonitor()
+	for table := range s.schema {
+		monitor.Tables = append(monitor.Tables, client.TableMonitor{Table: table, Fields: s.schema.columns(table)})
+	}
+	if _, err := s.db.Monitor(s.ctx, monitor); err != nil {
 		return err
 	}
 	s.taking.Lock()
