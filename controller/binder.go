@@ -1,0 +1,247 @@
+package controller
+
+import (
+	"bytes"
+	"context"
+	"net/netip"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/ofctl-lab/ofctl-lab/datapath/ovsdb"
+	"github.com/ofctl-lab/ofctl-lab/topo"
+)
+
+// row is a row of the Interface table that names a port.
+type row struct {
+	iface   uuid.UUID
+	ifaceID string
+	port    uint32 // its OpenFlow number
+}
+
+// quarantined is an OpenFlow number that lost its port: until the switch has
+// confirmed revision, it may hold flows that hand out the old port's traffic.
+type quarantined struct {
+	revision uint64
+	ifaceID  string
+}
+
+// binder turns what one host shows into bindings. It is one goroutine for the
+// life of the controller, so that bindings outlive sessions: a host whose OVSDB
+// went away still forwards.
+type binder struct {
+	h      *host
+	engine *engine
+	// settled is called after the first facts are committed.
+	settled func()
+
+	bound map[uuid.UUID]row
+	// gone are rows whose number the switch reported as deleted; they stay
+	// unbound until the row has another number or the number is reported again.
+	gone       map[uuid.UUID]uint32
+	quarantine map[uint32]quarantined
+	seen       observation
+	shown      bool // the first facts are committed
+}
+
+// observation is what a host says about itself.
+type observation struct {
+	tep     netip.Addr
+	tunnels [4]uint32
+	valid   bool
+}
+
+// observe reads TEP and tunnel ports off the facts.
+func observe(f *ovsdb.Facts) observation {
+	o := observation{tep: f.TEP, valid: true}
+	for _, i := range f.Interfaces {
+		if e, ok := tunnelEncap(i); ok {
+			o.tunnels[e] = i.OFPort
+		}
+	}
+	return o
+}
+
+func newBinder(h *host, e *engine, settled func()) *binder {
+	return &binder{
+		h: h, engine: e, settled: settled,
+		bound:      map[uuid.UUID]row{},
+		gone:       map[uuid.UUID]uint32{},
+		quarantine: map[uint32]quarantined{},
+	}
+}
+
+// run reconciles until ctx ends.
+func (b *binder) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e := <-b.h.ports:
+			b.portEvent(e)
+		case <-b.h.binder:
+		}
+		for more := true; more; {
+			select {
+			case e := <-b.h.ports:
+				b.portEvent(e)
+			default:
+				more = false
+			}
+		}
+		b.reconcile(ctx)
+	}
+}
+
+// portEvent notes what the switch said about a number before the database did.
+func (b *binder) portEvent(e portEvent) {
+	for _, r := range rows(b.h.facts.Load()) {
+		switch {
+		case r.port != e.port:
+		case e.gone:
+			b.gone[r.iface] = r.port
+		default:
+			delete(b.gone, r.iface)
+		}
+	}
+	if !e.gone {
+		return
+	}
+	for _, r := range b.bound {
+		if r.port == e.port {
+			b.gone[r.iface] = r.port
+		}
+	}
+}
+
+// reconcile commits the difference between what the host shows and what is bound.
+func (b *binder) reconcile(ctx context.Context) {
+	if b.h.forgotten.Swap(false) {
+		clear(b.bound)
+		clear(b.gone)
+		clear(b.quarantine)
+		b.seen = observation{}
+	}
+	facts := b.h.facts.Load()
+	if facts == nil {
+		return
+	}
+	shown := rows(facts)
+	b.forget(shown)
+	synced := b.h.sync.Load().revision()
+	for port, q := range b.quarantine {
+		if synced >= q.revision {
+			delete(b.quarantine, port)
+		}
+	}
+	obs := observe(facts)
+	unbind, bind := b.difference(shown)
+	if obs == b.seen && len(unbind) == 0 && len(bind) == 0 {
+		b.pictured()
+		return
+	}
+	o := b.engine.observed(ctx, func(t *topo.Txn) error {
+		t.ObserveHost(b.h.name, obs.tep, obs.tunnels)
+		for _, r := range unbind {
+			t.Unbind(b.h.name, r.iface)
+		}
+		for _, r := range bind {
+			t.Bind(r.ifaceID, topo.Binding{Host: b.h.name, OFPort: r.port, Interface: r.iface})
+		}
+		return nil
+	})
+	if o.err != nil {
+		b.h.setProblem("bindings", "what the host shows could not be committed: "+o.err.Error())
+		return
+	}
+	b.h.setProblem("bindings", "")
+	b.seen = obs
+	for _, r := range unbind {
+		delete(b.bound, r.iface)
+		b.quarantine[r.port] = quarantined{revision: o.next.Revision(), ifaceID: r.ifaceID}
+	}
+	for _, r := range bind {
+		b.bound[r.iface] = r
+	}
+	b.pictured()
+	// A number freed in this round may be wanted by a row of this round. The
+	// worker rings when it has confirmed; ring here too in case it was faster.
+	if len(unbind) > 0 {
+		b.h.binder.ring()
+	}
+}
+
+// difference is what is to be unbound and what is to be bound, in this order.
+func (b *binder) difference(shown []row) (unbind, bind []row) {
+	now := make(map[uuid.UUID]row, len(shown))
+	for _, r := range shown {
+		if port, gone := b.gone[r.iface]; !gone || port != r.port {
+			now[r.iface] = r
+		}
+	}
+	freed := map[uint32]string{}
+	for iface, was := range b.bound {
+		if is, ok := now[iface]; !ok || is != was {
+			unbind = append(unbind, was)
+			freed[was.port] = was.ifaceID
+		}
+	}
+	sortRows(unbind)
+	for _, r := range shown {
+		if now[r.iface] != r || b.bound[r.iface] == r || b.quarantinedFor(r, freed) {
+			continue
+		}
+		bind = append(bind, r)
+	}
+	return unbind, bind
+}
+
+// quarantinedFor reports whether the row's number may still carry another
+// port's flows, from earlier rounds or by what this round frees.
+func (b *binder) quarantinedFor(r row, freed map[uint32]string) bool {
+	if id, ok := freed[r.port]; ok && id != r.ifaceID {
+		return true
+	}
+	q, ok := b.quarantine[r.port]
+	return ok && q.ifaceID != r.ifaceID
+}
+
+// forget drops what was noted about rows that have gone or have another number.
+func (b *binder) forget(shown []row) {
+	for iface, port := range b.gone {
+		if !slices.ContainsFunc(shown, func(r row) bool { return r.iface == iface && r.port == port }) {
+			delete(b.gone, iface)
+		}
+	}
+}
+
+func (b *binder) pictured() {
+	if !b.shown {
+		b.shown = true
+		close(b.h.pictured)
+		b.settled()
+	}
+}
+
+// maxOFPort is the largest number Open vSwitch gives to an interface that is
+// not a bridge's own.
+const maxOFPort = 0xfeff
+
+// rows are the interfaces with an iface-id and a number, in a fixed order.
+func rows(f *ovsdb.Facts) []row {
+	if f == nil {
+		return nil
+	}
+	var out []row
+	for id, i := range f.Interfaces {
+		if i.IfaceID != "" && 0 < i.OFPort && i.OFPort <= maxOFPort {
+			out = append(out, row{iface: id, ifaceID: i.IfaceID, port: i.OFPort})
+		}
+	}
+	sortRows(out)
+	return out
+}
+
+func sortRows(rs []row) {
+	slices.SortFunc(rs, func(a, b row) int { return bytes.Compare(a.iface[:], b.iface[:]) })
+}

@@ -1,0 +1,115 @@
+package controller
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ofctl-lab/ofctl-lab/controller/api"
+	"github.com/ofctl-lab/ofctl-lab/datapath/openflow"
+	"github.com/ofctl-lab/ofctl-lab/flows"
+	"github.com/ofctl-lab/ofctl-lab/flows/pipeline"
+	"github.com/ofctl-lab/ofctl-lab/topo"
+)
+
+// flowDump gives the entries of a switch the names of what they were compiled for.
+func (v *view) flowDump(host string, d *openflow.Dump) *api.FlowDump {
+	out := &api.FlowDump{Host: host, Flows: make([]api.Flow, 0, len(d.Flows)), Groups: []api.Group{}, Foreign: d.ForeignFlows}
+	n := namer{v: v, host: host, ports: v.portNames(host)}
+	for _, s := range d.Flows {
+		out.Flows = append(out.Flows, n.flow(s))
+	}
+	for _, u := range d.Unreadable {
+		if u.Kind == "flow" {
+			out.Flows = append(out.Flows, api.Flow{
+				Table: u.Table, TableName: pipeline.TableName(u.Table), Priority: u.Priority, Cookie: u.Cookie.String(), Ours: u.Cookie.Ours(),
+				Actions: "unreadable: " + u.Err.Error(), Raw: fmt.Sprintf("# not readable: %v", u.Err),
+			})
+		}
+	}
+	for _, g := range d.Groups {
+		e := api.Group{ID: g.ID, Ours: openflow.IsOwnGroup(g.ID), Buckets: len(g.Buckets), Raw: g.String()}
+		if e.Ours {
+			if id, ok := pipeline.NetworkOfGroup(g.ID); ok {
+				e.Network = n.networkName(id)
+			}
+		}
+		out.Groups = append(out.Groups, e)
+	}
+	return out
+}
+
+// namer finds names for the numbers in the flows of one host.
+type namer struct {
+	v     *view
+	host  string
+	ports map[uint32]string
+}
+
+// portNames are the names of a switch's interfaces by OpenFlow number.
+func (v *view) portNames(host string) map[uint32]string {
+	out := map[uint32]string{}
+	if f := v.host(host).facts; f != nil {
+		for _, i := range f.Interfaces {
+			if i.OFPort > 0 {
+				out[i.OFPort] = i.Name
+			}
+		}
+	}
+	return out
+}
+
+func (n namer) flow(s flows.FlowStats) api.Flow {
+	f := s.Flow
+	out := api.Flow{
+		Table: f.Table, TableName: pipeline.TableName(f.Table), Priority: f.Priority, Match: f.Match.String(),
+		Cookie: f.Cookie.String(), Ours: f.Cookie.Ours(),
+		Packets: s.Packets, Bytes: s.Bytes, Duration: s.Duration, Raw: f.String(),
+	}
+	text := f.Format(flows.FormatOptions{TableName: pipeline.TableName, PortName: func(p uint32) string { return n.ports[p] }})
+	if _, actions, ok := strings.Cut(text, "actions="); ok {
+		out.Actions = actions
+	}
+	if !out.Ours {
+		return out
+	}
+	out.Feature, out.Drop = pipeline.FeatureName(f.Cookie.Feature()), pipeline.IsDrop(f.Cookie.Feature())
+	kind, name, ok := n.v.model.ObjectByID(topo.ID(f.Cookie.Owner()))
+	if !ok {
+		return out
+	}
+	out.OwnerKind, out.Owner = kind, name
+	switch kind {
+	case topo.KindPort:
+		out.Port = name
+		if p := n.v.model.Port(name); p != nil {
+			out.Network = p.Network // a trunk's rows are told apart below
+		}
+	case topo.KindNetwork:
+		out.Network = name
+	case topo.KindTenant:
+		out.Tenant = name
+	}
+	if out.Network == "" {
+		out.Network = n.networkMatched(f)
+	}
+	if t, _, ok := strings.Cut(out.Network, "/"); ok {
+		out.Tenant = t
+	}
+	return out
+}
+
+// networkMatched is the network that a flow is about by what it matches: the
+// register that holds the network's number, or what it writes there.
+func (n namer) networkMatched(f *flows.Flow) string {
+	if id, ok := pipeline.NetworkOf(f); ok {
+		return n.networkName(id)
+	}
+	return ""
+}
+
+func (n namer) networkName(id topo.ID) string {
+	if kind, name, ok := n.v.model.ObjectByID(id); ok && kind == topo.KindNetwork {
+		return name
+	}
+	return ""
+}

@@ -1,0 +1,165 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/ofctl-lab/ofctl-lab/datapath/openflow"
+	"github.com/ofctl-lab/ofctl-lab/datapath/openflow/ofp13"
+	"github.com/ofctl-lab/ofctl-lab/topo"
+)
+
+// serveOpenFlow serves one connection from a switch, from the hello to its end.
+func (c *Controller) serveOpenFlow(ctx context.Context, nc net.Conn) {
+	peer := nc.RemoteAddr().String()
+	events := make(chan portEvent, cap(newHost("").ports))
+	conn, err := openflow.Connect(ctx, nc, openflow.Options{OnPortStatus: func(s openflow.PortStatus) {
+		select {
+		case events <- portEvent{port: s.Port.Number, gone: s.Reason == ofp13.PortDelete}:
+		default: // the database says it too, a little later
+		}
+	}})
+	if err != nil {
+		c.metrics.refused.WithLabelValues("openflow").Inc()
+		c.peers.warn(ctx, peer, "OpenFlow connection refused", err)
+		return
+	}
+	defer conn.Close()
+	th := hostByDatapath(c.engine.load().Snapshot, conn.DatapathID())
+	if th == nil {
+		c.refuseBridge(ctx, conn, "no host has a bridge with this datapath id yet; a host joins over OVSDB first (ofctl-lab host join-command)")
+		return
+	}
+	h, err := c.hosts.get(th.Name)
+	if err != nil {
+		c.refuseBridge(ctx, conn, err.Error())
+		return
+	}
+	o := &occupant{peer: peer, probe: conn.Echo, evict: func() { conn.Close() }}
+	if err := h.ofSlot.claim(ctx, o, fmt.Sprintf("datapath id %016x (host %s)", conn.DatapathID(), h.name)); err != nil {
+		h.setProblem("openflow", err.Error())
+		c.refuseBridge(ctx, conn, err.Error())
+		c.changed.notify()
+		return
+	}
+	defer h.ofSlot.release(o)
+	c.unclaimed.remove(conn.DatapathID(), peer)
+	c.serveSwitch(ctx, h, th, conn, events)
+}
+
+// serveSwitch runs the worker of a switch that has its host's slot.
+func (c *Controller) serveSwitch(ctx context.Context, h *host, th *topo.Host, conn *openflow.Conn, events <-chan portEvent) {
+	log := c.log.With("host", h.name, "peer", conn.Peer())
+	log.Info("switch connected", "datapath", fmt.Sprintf("%016x", conn.DatapathID()))
+	h.of.Store(&sessionState{connected: true, peer: conn.Peer(), since: time.Now()})
+	h.conn.Store(conn)
+	c.changed.notify()
+
+	ctx, cancel := context.WithCancel(ctx)
+	var forward sync.WaitGroup
+	forward.Go(func() {
+		for {
+			select {
+			case e := <-events:
+				select {
+				case h.ports <- e:
+				case <-ctx.Done():
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	w := &worker{
+		h: h, conn: conn, engine: c.engine, settle: c.settle, metrics: c.metrics, log: log, audit: c.cfg.AuditInterval,
+		progress:    func() { c.progressed(h) },
+		programming: c.programming,
+	}
+	err := w.run(ctx)
+	cancel()
+	forward.Wait()
+	h.conn.Store(nil)
+	s := &sessionState{peer: conn.Peer(), since: time.Now()}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		s.err = err.Error()
+		log.Warn("switch disconnected; it goes on forwarding with the flows it has", "err", err)
+	}
+	h.of.Store(s)
+	c.changed.notify()
+}
+
+// refuseBridge lists a switch that is not served. The connection is closed by
+// the caller; Open vSwitch tries again within its back-off.
+func (c *Controller) refuseBridge(ctx context.Context, conn *openflow.Conn, reason string) {
+	c.metrics.refused.WithLabelValues("openflow").Inc()
+	if c.unclaimed.add(conn.DatapathID(), conn.Peer(), reason) {
+		c.log.WarnContext(ctx, "switch refused", "peer", conn.Peer(), "datapath", fmt.Sprintf("%016x", conn.DatapathID()), "reason", reason)
+	}
+	c.changed.notify()
+}
+
+// progressed is called when a host's switch confirmed something, or failed to.
+func (c *Controller) progressed(h *host) {
+	h.binder.ring()
+	c.changed.notify()
+	c.releaser.ring()
+}
+
+// programming notes, before the first flow goes to a host, that its switch may
+// hold some from now on.
+func (c *Controller) programming(ctx context.Context, name string) {
+	if c.engine.load().programmed[name] {
+		return
+	}
+	o := c.engine.do(ctx, request{programmed: map[string]bool{name: true}})
+	if o.err != nil && ctx.Err() == nil {
+		c.log.Error("could not note that the host is programmed", "host", name, "err", o.err)
+	}
+}
+
+// releaseKeys lets freed tunnel keys be used again once no switch can hold flows
+// with them.
+func (c *Controller) releaseKeys(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.releaser:
+		}
+		m := c.engine.load()
+		retired := m.RetiredKeys()
+		if len(retired) == 0 {
+			continue
+		}
+		upTo := c.synced(m)
+		for _, k := range retired {
+			if k.Revision > upTo {
+				continue
+			}
+			o := c.engine.observed(ctx, func(t *topo.Txn) error { t.ReleaseKeys(upTo); return nil })
+			if o.err != nil && ctx.Err() == nil {
+				c.log.Error("retired tunnel keys could not be released", "err", o.err)
+			}
+			break
+		}
+	}
+}
+
+// synced is the newest revision that the switch of every host that was ever
+// given flows has confirmed.
+func (c *Controller) synced(m *model) uint64 {
+	upTo := m.Revision()
+	for name := range m.programmed {
+		h := c.hosts.find(name)
+		if h == nil {
+			return 0
+		}
+		upTo = min(upTo, h.sync.Load().revision())
+	}
+	return upTo
+}

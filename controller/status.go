@@ -1,0 +1,258 @@
+package controller
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ofctl-lab/ofctl-lab/controller/api"
+	"github.com/ofctl-lab/ofctl-lab/datapath/ovsdb"
+	"github.com/ofctl-lab/ofctl-lab/topo"
+)
+
+// view is everything at one moment, for answering a request from. What is in
+// it does not change.
+type view struct {
+	c     *Controller
+	model *model
+	hosts map[string]hostView
+	// stuck are interfaces with an iface-id but without a number, by iface-id.
+	stuck map[string]stuckInterface
+}
+
+// hostView is what is known about a host.
+type hostView struct {
+	db, of   sessionState
+	sync     *syncState
+	facts    *ovsdb.Facts
+	problems []string
+}
+
+type stuckInterface struct{ host, name, err string }
+
+func (c *Controller) view() *view {
+	v := &view{c: c, model: c.engine.load(), hosts: map[string]hostView{}, stuck: map[string]stuckInterface{}}
+	for _, h := range c.hosts.all() {
+		hv := hostView{db: *h.db.Load(), of: *h.of.Load(), sync: h.sync.Load(), facts: h.facts.Load(), problems: h.problemList()}
+		v.hosts[h.name] = hv
+		if hv.facts == nil {
+			continue
+		}
+		for _, i := range hv.facts.Interfaces {
+			if i.IfaceID != "" && i.OFPort == 0 {
+				v.stuck[i.IfaceID] = stuckInterface{h.name, i.Name, i.Error}
+			}
+		}
+	}
+	return v
+}
+
+func (v *view) host(name string) hostView {
+	if h, ok := v.hosts[name]; ok {
+		return h
+	}
+	return hostView{sync: &syncState{}}
+}
+
+// iface is the row of the Interface table that a binding is about.
+func (h hostView) iface(b topo.Binding) (ovsdb.Interface, bool) {
+	if h.facts == nil {
+		return ovsdb.Interface{}, false
+	}
+	i, ok := h.facts.Interfaces[b.Interface]
+	return i, ok
+}
+
+// portStatus is computed from what the switch of the port's host confirmed.
+func (v *view) portStatus(p *topo.Port) api.PortStatus {
+	bindings := v.model.Bindings(p.Name)
+	if len(bindings) == 0 {
+		return v.unbound(p)
+	}
+	b := bindings[0]
+	h := v.host(b.Host)
+	i, _ := h.iface(b)
+	st := api.PortStatus{State: api.StateUp, Host: b.Host, OFPort: b.OFPort, InterfaceName: i.Name, LinkState: i.LinkState}
+	switch reason := v.unconfirmed(p, b, h); {
+	case reason != "":
+		st.State, st.Message = api.StateBinding, reason
+	case i.Error != "":
+		st.State, st.Message = api.StateBinding, "the switch reports for interface "+i.Name+": "+i.Error
+	case i.LinkState != "up":
+		st.State, st.Message = api.StateBinding, fmt.Sprintf("interface %s has no link; bring both ends up", i.Name)
+	}
+	for _, r := range bindings[1:] {
+		st.Rivals = append(st.Rivals, v.claim(p.Name, r))
+	}
+	if len(st.Rivals) > 0 {
+		st.State = api.StateConflict
+		st.Message = fmt.Sprintf("claimed on %s and also on %s; the first keeps the traffic. Remove iface-id %s from the others", b.Host, strings.Join(rivalHosts(st.Rivals), ", "), p.Name)
+	}
+	return st
+}
+
+func rivalHosts(rivals []api.Claim) []string {
+	var out []string
+	for _, r := range rivals {
+		if !slices.Contains(out, r.Host) {
+			out = append(out, r.Host)
+		}
+	}
+	return out
+}
+
+// unbound says why a port has no binding.
+func (v *view) unbound(p *topo.Port) api.PortStatus {
+	st := api.PortStatus{State: api.StateDown, Message: "no host shows an interface with external_ids:iface-id=" + p.Name + "; plug it"}
+	for _, id := range []string{p.Name, p.UUID.String()} {
+		if s, ok := v.stuck[id]; ok {
+			st.Host, st.InterfaceName = s.host, s.name
+			st.Message = fmt.Sprintf("interface %s on %s has no OpenFlow number yet", s.name, s.host)
+			if s.err != "" {
+				st.Message = fmt.Sprintf("interface %s on %s: %s", s.name, s.host, s.err)
+			}
+		}
+	}
+	return st
+}
+
+// unconfirmed says why the port's flows are not confirmed by its host's switch,
+// empty if they are.
+func (v *view) unconfirmed(p *topo.Port, b topo.Binding, h hostView) string {
+	switch {
+	case !h.of.connected:
+		return fmt.Sprintf("the switch of %s is not connected; it forwards with the flows it has", b.Host)
+	case h.sync.waiting != "":
+		return h.sync.waiting
+	case h.sync.err != "":
+		return fmt.Sprintf("the switch of %s is not up to date: %s", b.Host, h.sync.err)
+	case h.sync.confirmed == nil:
+		return fmt.Sprintf("the switch of %s is being programmed", b.Host)
+	}
+	confirmed := h.sync.confirmed.Bindings(p.Name)
+	if h.sync.confirmed.Port(p.Name) != p || len(confirmed) == 0 || confirmed[0] != b {
+		return fmt.Sprintf("the switch of %s is being programmed", b.Host)
+	}
+	return ""
+}
+
+func (v *view) claim(ifaceID string, b topo.Binding) api.Claim {
+	i, _ := v.host(b.Host).iface(b)
+	return api.Claim{IfaceID: ifaceID, Host: b.Host, OFPort: b.OFPort, InterfaceName: i.Name, InterfaceUUID: b.Interface}
+}
+
+// portStates counts the declared ports by state; every state is in the answer.
+func (v *view) portStates() map[api.State]int {
+	out := map[api.State]int{api.StateDown: 0, api.StateBinding: 0, api.StateUp: 0, api.StateConflict: 0}
+	for _, p := range v.model.Ports() {
+		out[v.portStatus(p).State]++
+	}
+	return out
+}
+
+func (s sessionState) api() api.SessionStatus {
+	out := api.SessionStatus{Connected: s.connected, Peer: s.peer, Error: s.err}
+	if !s.since.IsZero() {
+		t := s.since.UTC().Truncate(time.Millisecond)
+		out.Since = &t
+	}
+	return out
+}
+
+// hostStatus is the live state of a host.
+func (v *view) hostStatus(th *topo.Host) api.HostStatus {
+	h := v.host(th.Name)
+	st := api.HostStatus{
+		OVSDB: h.db.api(), OpenFlow: h.of.api(),
+		Revision: h.sync.revision(), Flows: h.sync.flows, Groups: h.sync.groups, Meters: h.sync.meters,
+		Drift: h.sync.drift, LastError: h.sync.err, Problems: slices.Clone(h.problems),
+	}
+	if !h.sync.at.IsZero() {
+		t := h.sync.at.UTC().Truncate(time.Millisecond)
+		st.LastSync = &t
+	}
+	if h.facts != nil {
+		st.OVS = h.facts.Version
+		st.Bridge = bridgeStatus(th, h.facts)
+		st.Ports = len(rows(h.facts))
+		st.Problems = append(st.Problems, bridgeProblems(h.facts)...)
+	}
+	for _, p := range v.model.HostProblems() {
+		if p.Object == topo.KindHost+" "+th.Name {
+			st.Problems = append(st.Problems, p.Error())
+		}
+	}
+	st.Problems = append(st.Problems, h.sync.conflicts...)
+	if h.sync.waiting != "" {
+		st.Problems = append(st.Problems, h.sync.waiting)
+	}
+	st.Ready = h.db.connected && h.of.connected && h.sync.err == "" && len(st.Problems) == 0 && h.sync.revision() >= v.model.Revision()
+	return st
+}
+
+func bridgeStatus(th *topo.Host, f *ovsdb.Facts) *api.BridgeStatus {
+	if !f.Bridge.Present {
+		return nil
+	}
+	b := &api.BridgeStatus{
+		Name: f.Bridge.Name, DatapathID: fmt.Sprintf("%016x", f.Bridge.DatapathID), DatapathType: f.Bridge.DatapathType,
+		FailMode: f.Bridge.FailMode, Protocols: f.Bridge.Protocols,
+	}
+	if b.DatapathType == "" {
+		b.DatapathType = "system"
+	}
+	for e := topo.GRE; e <= topo.Geneve; e++ {
+		if n := th.Tunnel(e); n != 0 {
+			if b.Tunnels == nil {
+				b.Tunnels = map[string]uint32{}
+			}
+			b.Tunnels[e.String()] = n
+		}
+	}
+	return b
+}
+
+// bridgeProblems is what is wrong with a bridge as read back.
+func bridgeProblems(f *ovsdb.Facts) []string {
+	var out []string
+	if f.Bridge.Present && f.Bridge.FailMode != "secure" {
+		out = append(out, fmt.Sprintf("bridge %s has fail_mode %q: without its controller it would forward everything everywhere; it is being set to secure", f.Bridge.Name, f.Bridge.FailMode))
+	}
+	for _, i := range f.Interfaces {
+		if i.Error != "" {
+			out = append(out, fmt.Sprintf("interface %s: %s", i.Name, i.Error))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// status is the controller at a glance.
+func (v *view) status() api.Status {
+	m := v.model
+	states := v.portStates()
+	st := api.Status{
+		Version: v.c.deps.Version, Started: v.c.started.UTC().Truncate(time.Second), Topology: m.meta.Name,
+		Revision: m.Revision(), SyncedRevision: m.Revision(), Settled: v.c.settle.complete(),
+		Hosts: len(m.Hosts()), Tenants: len(m.Tenants()), Networks: len(m.Networks()), Ports: len(m.Ports()),
+		PortsUp: states[api.StateUp], PortsConflict: states[api.StateConflict],
+		OpenFlowListen: v.c.OpenFlowAddr().String(), OVSDBListen: v.c.OVSDBAddr().String(),
+	}
+	for _, h := range m.Hosts() {
+		hs := v.hostStatus(h)
+		if hs.Ready {
+			st.HostsReady++
+		}
+		if hs.OpenFlow.Connected {
+			st.SyncedRevision = min(st.SyncedRevision, hs.Revision)
+		}
+		for _, p := range hs.Problems {
+			st.Problems = append(st.Problems, "host "+h.Name+": "+p)
+		}
+	}
+	for _, k := range m.Conflicts() {
+		st.Problems = append(st.Problems, fmt.Sprintf("port %s is claimed in %d places: see ofctl-lab describe port %s", k.Port, len(k.Bindings), k.Port))
+	}
+	return st
+}

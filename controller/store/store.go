@@ -1,0 +1,133 @@
+// Package store keeps what is desired in one bbolt file: hosts, tenants,
+// networks and ports, one record each, with what the topology file said beside
+// them. Bindings are observed and never stored.
+//
+// Layout (schema 1): bucket "meta" holds "schema" (the number), "desired"
+// (everything of topo.Desired but its objects), "topology" (Meta) and
+// "programmed" (a JSON list); the buckets "hosts", "tenants", "networks" and
+// "ports" hold one JSON record per object under its ID, 4 bytes big-endian.
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/ofctl-lab/ofctl-lab/topo"
+)
+
+// Schema is the version of the layout that this release writes.
+const Schema = 1
+
+// FileName is the name of the store's file within the state directory.
+const FileName = "ofctl-lab.db"
+
+// lockTimeout is how long Open waits for another process to let go of the file.
+const lockTimeout = time.Second
+
+// Meta is what a topology file says beside its objects.
+type Meta struct {
+	Name     string   `json:"name,omitempty"`
+	Underlay Underlay `json:"underlay,omitzero"`
+}
+
+// Underlay is the network between the hosts.
+type Underlay struct {
+	Subnets []netip.Prefix `json:"subnets,omitempty"`
+	MTU     int            `json:"mtu,omitempty"` // bytes; 0 if not known
+}
+
+// Equal reports whether m and o say the same.
+func (m Meta) Equal(o Meta) bool {
+	return m.Name == o.Name && m.Underlay.MTU == o.Underlay.MTU && slices.Equal(m.Underlay.Subnets, o.Underlay.Subnets)
+}
+
+// State is everything that is stored.
+type State struct {
+	Desired topo.Desired
+	Meta    Meta
+	// Programmed are the hosts whose switches have been given flows.
+	Programmed map[string]bool
+}
+
+// Store is an open store. Its methods are for one goroutine at a time.
+type Store struct {
+	db   *bolt.DB
+	path string
+}
+
+var (
+	metaBucket    = []byte("meta")
+	schemaKey     = []byte("schema")
+	desiredKey    = []byte("desired")
+	topologyKey   = []byte("topology")
+	programmedKey = []byte("programmed")
+)
+
+// NewerSchemaError says that the store was written by a newer release.
+type NewerSchemaError struct {
+	Path      string
+	Got, Want int
+}
+
+func (e *NewerSchemaError) Error() string {
+	return fmt.Sprintf("store %s has schema %d, and this release knows schemas up to %d: run the newer release, or start with another state-dir", e.Path, e.Got, e.Want)
+}
+
+// Open opens the store in dir, which is made if it does not exist. The error
+// says so if another process has it open or a newer release wrote it.
+func Open(dir string) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("state directory: %w; name another with state-dir", err)
+	}
+	path := filepath.Join(dir, FileName)
+	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, FreelistType: bolt.FreelistMapType})
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return nil, fmt.Errorf("store %s is in use: another controller runs with this state-dir; stop it first, or use another state-dir", path)
+	case err != nil:
+		return nil, fmt.Errorf("store %s: %w; if the file is damaged, move it away and apply the topology file again", path, err)
+	}
+	s := &Store{db: db, path: path}
+	if err := s.migrate(); err != nil {
+		_ = db.Close() // the error that matters is err
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close closes the store.
+func (s *Store) Close() error { return s.db.Close() }
+
+// migrate makes the buckets of a new file and refuses a newer schema.
+func (s *Store) migrate() error {
+	return s.db.Update(func(tx *bolt.Tx) error {
+		meta, err := tx.CreateBucketIfNotExists(metaBucket)
+		if err != nil {
+			return fmt.Errorf("store %s: %w", s.path, err)
+		}
+		if v := meta.Get(schemaKey); v != nil {
+			var got int
+			if err := json.Unmarshal(v, &got); err != nil {
+				return fmt.Errorf("store %s: schema number %q: %w", s.path, v, err)
+			}
+			if got > Schema {
+				return &NewerSchemaError{Path: s.path, Got: got, Want: Schema}
+			}
+		}
+		for _, b := range objectBuckets() {
+			if _, err := tx.CreateBucketIfNotExists([]byte(b)); err != nil {
+				return fmt.Errorf("store %s: %w", s.path, err)
+			}
+		}
+		return meta.Put(schemaKey, fmt.Appendf(nil, "%d", Schema))
+	})
+}
