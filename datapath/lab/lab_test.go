@@ -1,9 +1,12 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -19,12 +22,21 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if role := os.Getenv("LAB_TEST_ROLE"); role != "" {
+		os.Exit(play(role))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // needLab skips, loudly, where there can be no lab.
 func needLab(t *testing.T) {
 	t.Helper()
-	if err := Prerequisites(); err != nil {
+	err := Prerequisites()
+	if _, perr := exec.LookPath("ping"); err == nil && perr != nil {
+		err = fmt.Errorf("%w: install it with `apt-get install iputils-ping`", perr)
+	}
+	if err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(err)
 		}
@@ -168,6 +180,9 @@ func TestUpDown(t *testing.T) {
 	before := machine(t)
 	m := New(t.TempDir())
 	s := twoHosts(testLab(t, "a"))
+	second := guest("red-c", "host1", "10.1.2.1/24")
+	second.Netns, second.Interface = "red-a", "eth1" // two ports, one namespace
+	s.Attachments = append(s.Attachments, second)
 	for range 2 {
 		start := time.Now()
 		if err := m.Up(testCtx(t), s, UpOptions{}); err != nil {
@@ -244,17 +259,7 @@ func TestGuestsReachEachOther(t *testing.T) {
 	}
 
 	// TCP shows what ping hides: wrong checksums, and too large an MTU.
-	server := make(chan error, 1)
-	go func() {
-		_, err := m.Output(ctx, s.Name, Target{"host2", "red-b"}, "timeout", "20", "python3", "-c",
-			"import socket\ns=socket.socket();s.setsockopt(1,2,1);s.bind(('',7));s.listen();c,_=s.accept()\nn=0\nwhile True:\n b=c.recv(65536)\n if not b: break\n n+=len(b)\nassert n==1<<20,n")
-		server <- err
-	}()
-	output(t, m, s.Name, "host1/red-a", "timeout", "20", "python3", "-c",
-		"import socket,time\nfor i in range(100):\n try: s=socket.create_connection(('10.1.1.2',7),5);break\n except ConnectionRefusedError: time.sleep(.05)\ns.sendall(b'x'*(1<<20));s.close()")
-	if err := <-server; err != nil {
-		t.Error(err)
-	}
+	transfer(t, m, s.Name, Target{"host1", "red-a"}, Target{"host2", "red-b"}, "10.1.1.2:7")
 
 	if err := m.SetLink(ctx, s.Name, "host2", netdev.Down); err != nil {
 		t.Fatal(err)
@@ -269,6 +274,106 @@ func TestGuestsReachEachOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	output(t, m, s.Name, "host1/red-a", "ping", "-c1", "-w5", "10.1.1.2")
+}
+
+// The uplink's own ARP would answer for the TEP as well, with another MAC, and
+// faster than br-phy.
+func TestTEPHasOneMAC(t *testing.T) {
+	needLab(t)
+	m := New(t.TempDir())
+	s := twoHosts(testLab(t, "m"))
+	s.Attachments = nil
+	up(t, m, s, UpOptions{})
+	ns, err := m.Namespace(s.Name, Target{Host: infrastructure})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	conn, err := ns.OpenPacket(underlayDevice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	tep := s.Hosts[0].TEP.As4()
+	me := []byte{2, 0, 0, 0, 0, 0x99}
+	request := append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, me...)
+	request = append(request, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1)
+	request = append(append(request, me...), 192, 168, 200, 99)
+	request = append(append(request, 0, 0, 0, 0, 0, 0), tep[:]...)
+	if err := conn.Send(request); err != nil {
+		t.Fatal(err)
+	}
+	want := underlayMAC(s.Name, "host1")
+	for f, err := range conn.Frames(testCtx(t)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.HasPrefix(f.Data, me) || f.Data[12] != 8 || f.Data[13] != 6 {
+			continue
+		}
+		if got := net.HardwareAddr(f.Data[22:28]); got.String() != want.String() {
+			t.Errorf("%s answers for %s; want only %s", got, s.Hosts[0].TEP, want)
+			continue
+		}
+		return
+	}
+	t.Error("nobody answers for the TEP")
+}
+
+// transfer sends a megabyte by TCP from one guest to another.
+func transfer(t *testing.T, m *Manager, lab string, from, to Target, addr string) {
+	t.Helper()
+	const size = 1 << 20
+	var (
+		listener net.Listener
+		client   net.Conn
+	)
+	in(t, m, lab, to, func() (err error) {
+		listener, err = net.Listen("tcp", addr)
+		return err
+	})
+	defer listener.Close()
+	received := make(chan error, 1)
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			received <- err
+			return
+		}
+		defer conn.Close()
+		err = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		if n, cerr := io.Copy(io.Discard, conn); n != size {
+			err = fmt.Errorf("%d bytes arrived, want %d: %w", n, size, errors.Join(err, cerr))
+		}
+		received <- err
+	}()
+	in(t, m, lab, from, func() (err error) {
+		client, err = net.DialTimeout("tcp", addr, 5*time.Second)
+		return err
+	})
+	defer client.Close()
+	if err := client.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Write(make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	client.Close()
+	if err := <-received; err != nil {
+		t.Error(err)
+	}
+}
+
+func in(t *testing.T, m *Manager, lab string, at Target, f func() error) {
+	t.Helper()
+	ns, err := m.Namespace(lab, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	if err := ns.Do(f); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestPlugUnplugMove(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 
@@ -71,7 +72,7 @@ func (o ovs) ensureRunning(ctx context.Context) error {
 		if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if _, err := run(ctx, o.ns, ovsEnv(o.dir), "ovsdb-tool", "create", fresh); err != nil {
+		if _, _, err := run(ctx, o.ns, ovsEnv(o.dir), "ovsdb-tool", "create", fresh); err != nil {
 			return err
 		}
 		if err := os.Rename(fresh, db); err != nil {
@@ -119,7 +120,7 @@ func (o ovs) ensureDaemon(ctx context.Context, program string, args ...string) (
 		return false, err
 	}
 	argv := append([]string{program, "--detach", "--no-chdir", "--pidfile=" + pidfile, "--log-file=" + log, "-vconsole:off"}, args...)
-	if _, err := run(ctx, o.ns, ovsEnv(o.dir), argv...); err != nil {
+	if _, _, err := run(ctx, o.ns, ovsEnv(o.dir), argv...); err != nil {
 		return false, fmt.Errorf("%w%s", err, logTail(log))
 	}
 	p, err := readPIDFile(pidfile)
@@ -138,11 +139,17 @@ func (p process) runs(program string) bool {
 // vsctl runs ovs-vsctl, which waits for ovs-vswitchd to have done it. Without
 // the bound it would wait for ever for a dead one.
 func (o ovs) vsctl(ctx context.Context, args ...string) (string, error) {
-	return run(ctx, o.ns, ovsEnv(o.dir), append([]string{"ovs-vsctl", "--timeout=20"}, args...)...)
+	out, complaint, err := run(ctx, o.ns, ovsEnv(o.dir), append([]string{"ovs-vsctl", "--timeout=20"}, args...)...)
+	// A device that ovs-vswitchd cannot use does not change the exit code.
+	if err == nil && strings.Contains(complaint, "Error detected while setting up") {
+		err = fmt.Errorf("ovs-vsctl %s: %s", strings.Join(args, " "), lastLines(complaint))
+	}
+	return out, err
 }
 
 func (o ovs) appctl(ctx context.Context, args ...string) (string, error) {
-	return run(ctx, o.ns, ovsEnv(o.dir), append([]string{"ovs-appctl", "--timeout=20"}, args...)...)
+	out, _, err := run(ctx, o.ns, ovsEnv(o.dir), append([]string{"ovs-appctl", "--timeout=20"}, args...)...)
+	return out, err
 }
 
 // quote writes a value so that ovs-vsctl takes it as it is.

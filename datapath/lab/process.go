@@ -182,26 +182,26 @@ func stillAlive(ps ...process) func() ([]process, error) {
 	}
 }
 
-// run runs a program in the namespace to its end and returns its output. The
-// error has what it said.
-func run(ctx context.Context, ns *netdev.Namespace, env []string, argv ...string) (string, error) {
+// run runs a program in the namespace to its end and returns its standard output
+// and standard error. The error has the latter.
+func run(ctx context.Context, ns *netdev.Namespace, env []string, argv ...string) (out, complaint string, err error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), env...)
-	var out, errOut bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errOut
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	// A daemon that keeps the pipes open must not keep Wait.
 	cmd.WaitDelay = time.Second
-	err := ns.Start(cmd)
+	err = ns.Start(cmd)
 	if err == nil {
 		err = cmd.Wait()
 	}
 	if ctx.Err() != nil && err != nil {
-		return "", fmt.Errorf("%s: %w", filepath.Base(argv[0]), ctx.Err())
+		return "", "", fmt.Errorf("%s: %w", filepath.Base(argv[0]), ctx.Err())
 	}
 	if err != nil {
-		return "", fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, lastLines(errOut.String()))
+		return "", "", fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, lastLines(stderr.String()))
 	}
-	return out.String(), nil
+	return stdout.String(), stderr.String(), nil
 }
 
 // lastLines is the end of a program's complaint.

@@ -137,14 +137,17 @@ func (m *Manager) lock(ctx context.Context, name string) (*instance, error) {
 	if err := checkLabel(name); err != nil {
 		return nil, fmt.Errorf("lab name: %w", err)
 	}
-	if err := os.MkdirAll(m.root, 0o755); err != nil {
-		return nil, fmt.Errorf("lab %s: %w", name, err)
-	}
 	path := filepath.Join(m.root, name+".lock")
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
+		if err := os.MkdirAll(m.root, 0o755); err != nil {
+			return nil, fmt.Errorf("lab %s: %w", name, err)
+		}
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+		if errors.Is(err, fs.ErrNotExist) && ctx.Err() == nil {
+			continue // the last of the other labs has just gone, and the root with it
+		}
 		if err != nil {
 			return nil, fmt.Errorf("lab %s: %w", name, err)
 		}
@@ -183,10 +186,16 @@ func sameFile(f *os.File, path string) bool {
 	return err1 == nil && err2 == nil && os.SameFile(a, b)
 }
 
-// unlock lets others at the lab. Without a state, the lock file goes too.
+// unlock lets others at the lab. Without a state, the lock file goes too, and
+// with the last lab the root.
 func (l *instance) unlock() {
 	if _, err := os.Stat(l.m.statePath(l.name)); errors.Is(err, fs.ErrNotExist) {
 		os.Remove(l.busy.Name())
+		if l.m.root == DefaultRoot {
+			// Both fail, as they should, while there is anything in them.
+			os.Remove(l.m.root)
+			os.Remove(filepath.Dir(l.m.root))
+		}
 	}
 	l.busy.Close()
 }

@@ -235,6 +235,11 @@ func (l *instance) plan(ctx context.Context, spec Spec) error {
 		return err
 	}
 	detected := detectDatapath()
+	for _, h := range spec.Hosts {
+		if h.Datapath == datapathSystem && detected != datapathSystem {
+			return fmt.Errorf("host %s: datapath %q: this kernel has no openvswitch module; leave the datapath out, or write %q", h.Name, h.Datapath, datapathNetdev)
+		}
+	}
 	return l.update(func(st *state) {
 		st.Version, st.Phase, st.Spec = stateVersion, PhaseStarting, spec
 		st.Namespaces = union(st.Namespaces, spec.namespaces())
@@ -349,7 +354,7 @@ func (l *instance) join(ctx context.Context, h Host, join func(JoinInfo) (string
 	if err != nil {
 		return fmt.Errorf("join: %w", err)
 	}
-	if _, err := run(ctx, ns, ovsEnv(sw.dir), "/bin/sh", "-e", "-c", text); err != nil {
+	if _, _, err := run(ctx, ns, ovsEnv(sw.dir), "/bin/sh", "-e", "-c", text); err != nil {
 		return fmt.Errorf("join: %w", err)
 	}
 	if _, err := sw.vsctl(ctx, "wait-until", "bridge", IntegrationBridge); err != nil {

@@ -71,9 +71,18 @@ func CreateNamespace(name string) (*Namespace, error) {
 
 // shareNamespaceDir makes /run/netns a shared mount, as ip-netns(8) does, so
 // that a namespace deleted here is also deleted in the mount namespaces of
-// services which were started in between.
+// services which were started in between. Two doing it at once would mount it
+// twice and hide names: the lock is the one ip-netns takes.
 func shareNamespaceDir() error {
-	err := unix.Mount("", namespaceDir, "none", unix.MS_SHARED|unix.MS_REC, "")
+	dir, err := os.Open(namespaceDir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		return err
+	}
+	err = unix.Mount("", namespaceDir, "none", unix.MS_SHARED|unix.MS_REC, "")
 	if !errors.Is(err, unix.EINVAL) { // EINVAL: not a mount point yet
 		return err
 	}
