@@ -1,0 +1,228 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+)
+
+// The external_ids by which a host that has joined knows who it is.
+const (
+	hostKey = "ofctl-lab-host"
+	tepKey  = "ofctl-lab-tep"
+)
+
+// ovsShell runs Open vSwitch's own commands on this host.
+type ovsShell struct{ rundir string }
+
+// maxOVSOutput bounds what an ovs-vsctl command may print, in bytes.
+const maxOVSOutput = 1 << 20
+
+func (s ovsShell) installed() error {
+	for _, p := range []string{"ovs-vsctl", "ovs-appctl"} {
+		if _, err := exec.LookPath(p); err != nil {
+			return fmt.Errorf("%s is not installed", p)
+		}
+	}
+	return nil
+}
+
+// vsctl runs ovs-vsctl and returns its output without quotes around a single
+// string; the error is what it printed.
+func (s ovsShell) vsctl(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "ovs-vsctl", append([]string{"--timeout=5"}, args...)...)
+	cmd.Env = os.Environ()
+	if s.rundir != "" {
+		cmd.Env = append(cmd.Env, "OVS_RUNDIR="+s.rundir)
+	}
+	out, err := cmd.Output()
+	if err != nil {
+		var ee *exec.ExitError
+		if errors.As(err, &ee) && len(ee.Stderr) > 0 {
+			return "", errors.New(lastLine(string(ee.Stderr)))
+		}
+		return "", fmt.Errorf("ovs-vsctl %s: %w", strings.Join(args, " "), err)
+	}
+	if len(out) > maxOVSOutput {
+		return "", fmt.Errorf("ovs-vsctl %s printed over %d bytes", strings.Join(args, " "), maxOVSOutput)
+	}
+	text := strings.TrimSpace(string(out))
+	if u, err := strconv.Unquote(text); err == nil {
+		text = u
+	}
+	return text, nil
+}
+
+func lastLine(s string) string {
+	s = strings.TrimSpace(s)
+	return s[strings.LastIndexByte(s, '\n')+1:]
+}
+
+// externalIDs are those of the Open_vSwitch table.
+func (s ovsShell) externalIDs(ctx context.Context) (map[string]string, error) {
+	text, err := s.vsctl(ctx, "get", "Open_vSwitch", ".", "external_ids")
+	if err != nil {
+		return nil, err
+	}
+	return parseMap(text), nil
+}
+
+// parseMap reads a map as ovs-vsctl prints it: {a=b, c="d e"}. What it cannot
+// read is left out.
+func parseMap(text string) map[string]string {
+	m := map[string]string{}
+	rest := strings.TrimSuffix(strings.TrimPrefix(text, "{"), "}")
+	for rest != "" {
+		var k, v string
+		k, rest = parseAtom(rest, '=')
+		v, rest = parseAtom(rest, ',')
+		m[k] = v
+		rest = strings.TrimLeft(rest, " ")
+	}
+	return m
+}
+
+// parseAtom takes an atom, quoted or not, off the front of s, and the separator after it.
+func parseAtom(s string, sep byte) (atom, rest string) {
+	if strings.HasPrefix(s, `"`) {
+		if q, err := strconv.QuotedPrefix(s); err == nil {
+			if atom, err = strconv.Unquote(q); err == nil {
+				return atom, strings.TrimPrefix(s[len(q):], string(sep))
+			}
+		}
+	}
+	atom, rest, _ = strings.Cut(s, string(sep))
+	return atom, rest
+}
+
+// connection is the target of a connection of the table Manager or Controller,
+// the latter of a bridge, and what is wrong with it. Of several the first that is
+// connected counts. An empty target means that there is none.
+func (s ovsShell) connection(ctx context.Context, table, bridge string) (target, errText string) {
+	column := []string{"get", "Open_vSwitch", ".", "manager_options"}
+	if table == "Controller" {
+		column = []string{"get", "Bridge", bridge, "controller"}
+	}
+	uuids, err := s.vsctl(ctx, column...)
+	if err != nil {
+		return "", ""
+	}
+	for id := range strings.FieldsFuncSeq(uuids, func(r rune) bool { return strings.ContainsRune("[], ", r) }) {
+		t, err := s.vsctl(ctx, "get", table, id, "target")
+		if err != nil {
+			continue
+		}
+		up, err := s.vsctl(ctx, "get", table, id, "is_connected")
+		if err == nil && up == "true" {
+			return t, ""
+		}
+		target, errText = t, "not connected"
+		if st, err := s.vsctl(ctx, "get", table, id, "status"); err == nil {
+			if e := parseMap(st)["last_error"]; e != "" {
+				errText = e
+			}
+		}
+	}
+	return target, errText
+}
+
+// kernelModule reports whether the kernel's datapath of Open vSwitch is there,
+// as a module or built in.
+func kernelModule() bool {
+	_, err := os.Stat("/sys/module/openvswitch")
+	return err == nil
+}
+
+// minUnderlay is the MTU of the underlay with which guests of every
+// encapsulation over IPv6 still have the 1,280 bytes that IPv6 needs; below
+// usualMTU guests have to be told a smaller one than they expect.
+const (
+	minUnderlay = 1350
+	usualMTU    = 1500
+)
+
+func (c *checkup) checkTEP() {
+	const check = "tunnel endpoint"
+	if c.tep == "" {
+		return
+	}
+	ifaces, err := net.Interfaces()
+	if err != nil {
+		c.fail(check, err.Error(), "are you root?")
+		return
+	}
+	for _, i := range ifaces {
+		addrs, err := i.Addrs()
+		if err != nil {
+			continue
+		}
+		for _, a := range addrs {
+			n, ok := a.(*net.IPNet)
+			if !ok || n.IP.String() != c.tep {
+				continue
+			}
+			switch {
+			case i.Flags&net.FlagUp == 0:
+				c.fail(check, fmt.Sprintf("%s is on %s, which is down", c.tep, i.Name), "ip link set "+i.Name+" up")
+			case i.MTU < minUnderlay:
+				c.fail(check, fmt.Sprintf("MTU of %s is %d: too small for guests with IPv6 inside a tunnel", i.Name, i.MTU), fmt.Sprintf("ip link set %s mtu %d", i.Name, usualMTU))
+			case i.MTU < usualMTU:
+				c.warn(check, fmt.Sprintf("%s on %s with MTU %d: guests need a smaller MTU than usual", c.tep, i.Name, i.MTU), "give the same underlay.mtu in the topology file; guests' MTU is derived from it")
+			default:
+				c.ok(check, "%s on %s, MTU %d", c.tep, i.Name, i.MTU)
+			}
+			return
+		}
+	}
+	c.fail(check, c.tep+" is on no interface of this host, so other hosts' tunnels end nowhere", "ip address add "+c.tep+"/PREFIX dev DEVICE\nor join again with the right --tep")
+}
+
+// checkUDPPorts finds sockets on the tunnels' UDP ports that are not Open
+// vSwitch's: the kernel and the userspace datapath open none in a table of
+// /proc with an inode.
+func (c *checkup) checkUDPPorts() {
+	const check = "udp ports"
+	taken := 0
+	for _, p := range []struct {
+		encap string
+		port  uint16
+	}{{"VXLAN", c.vxlan}, {"Geneve", c.geneve}} {
+		for _, file := range []string{"/proc/net/udp", "/proc/net/udp6"} {
+			inode := udpSocket(file, p.port)
+			if inode == "" {
+				continue
+			}
+			taken++
+			c.fail(check, fmt.Sprintf("another program has a socket on UDP port %d, that of %s (%s, inode %s)", p.port, p.encap, file, inode),
+				fmt.Sprintf("ss -lunp 'sport = :%d'   names the program: stop it, or choose another port with %s.port in the controller's configuration", p.port, strings.ToLower(p.encap)))
+			break
+		}
+	}
+	if taken == 0 {
+		c.ok(check, "%d (VXLAN) and %d (Geneve) are free of other programs", c.vxlan, c.geneve)
+	}
+}
+
+// udpSocket is the inode of a program's socket on the port; "" if there is none.
+// A socket of the kernel itself has inode 0.
+func udpSocket(file string, port uint16) string {
+	f, err := os.Open(file)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	suffix := fmt.Sprintf(":%04X", port)
+	for sc := bufio.NewScanner(f); sc.Scan(); {
+		fields := strings.Fields(sc.Text())
+		if len(fields) > 9 && strings.HasSuffix(fields[1], suffix) && fields[9] != "0" {
+			return fields[9]
+		}
+	}
+	return ""
+}

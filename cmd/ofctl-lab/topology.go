@@ -1,0 +1,66 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/ofctl-lab/ofctl-lab/controller/api"
+	"github.com/ofctl-lab/ofctl-lab/topo"
+	"github.com/ofctl-lab/ofctl-lab/topo/file"
+)
+
+// maxTopology bounds what is read of a topology file, in bytes.
+const maxTopology = 16 << 20
+
+// topology is a topology file that is valid by itself.
+type topology struct {
+	*file.File
+	snapshot *topo.Snapshot // what an empty overlay becomes by it
+	body     api.TopologyBody
+}
+
+// readTopology reads and checks a topology file; "-" is standard input. Every
+// error in the file is reported with its line and column.
+func (a *app) readTopology(name string) (*topology, error) {
+	data, shown, err := a.readFile(name)
+	if err != nil {
+		return nil, err
+	}
+	f, err := file.Parse(shown, data)
+	if err != nil {
+		return nil, located{err}
+	}
+	s, _, err := file.Check(f, topo.Empty())
+	if err != nil {
+		return nil, located{err}
+	}
+	return &topology{File: f, snapshot: s, body: api.TopologyBody{Name: shown, Text: string(data)}}, nil
+}
+
+// readFile reads a file of bounded size and says under which name its errors
+// are reported.
+func (a *app) readFile(name string) (data []byte, shown string, err error) {
+	in, shown := a.in, "<stdin>"
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			var pe *os.PathError
+			if errors.As(err, &pe) {
+				err = pe.Err
+			}
+			return nil, "", fmt.Errorf("topology file %s: %w; name an existing YAML file, or - for standard input", name, err)
+		}
+		defer f.Close()
+		in, shown = f, name
+	}
+	data, err = io.ReadAll(io.LimitReader(in, maxTopology+1))
+	if err != nil {
+		return nil, "", fmt.Errorf("reading the topology file %s: %w", shown, err)
+	}
+	if len(data) > maxTopology {
+		return nil, "", fmt.Errorf("topology file %s is over %d MiB", shown, maxTopology>>20)
+	}
+	return data, shown, nil
+}
