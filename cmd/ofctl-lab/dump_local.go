@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,12 +12,10 @@ import (
 
 	"github.com/ofctl-lab/ofctl-lab/controller/api"
 	"github.com/ofctl-lab/ofctl-lab/datapath/openflow"
+	"github.com/ofctl-lab/ofctl-lab/datapath/ovsctl"
 	"github.com/ofctl-lab/ofctl-lab/flows"
 	"github.com/ofctl-lab/ofctl-lab/flows/pipeline"
 )
-
-// defaultRundir is where Debian's package has it.
-const defaultRundir = "/var/run/openvswitch"
 
 // localTimeout bounds reading a local bridge.
 const localTimeout = 30 * time.Second
@@ -37,15 +33,12 @@ func tableNames(t string) (names []string, ok bool) {
 // localDump reads a bridge of the Open vSwitch on this host over its management
 // socket. Names that only the controller knows are missing.
 func localDump(ctx context.Context, rundir, bridge string) (*api.FlowDump, error) {
-	if rundir == "" {
-		rundir = cmp.Or(os.Getenv("OVS_RUNDIR"), defaultRundir)
-	}
 	if bridge == "" || strings.ContainsRune(bridge, '/') {
 		return nil, usagef("--bridge %q is not the name of a bridge", bridge)
 	}
 	ctx, cancel := context.WithTimeout(ctx, localTimeout)
 	defer cancel()
-	socket := filepath.Join(rundir, bridge+".mgmt")
+	socket := ovsctl.New(ovsctl.Options{RunDir: rundir}).OpenFlowSocket(bridge)
 	nc, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	if err != nil {
 		return nil, fmt.Errorf("bridge %s has no management socket that answers: %w; check the name with ovs-vsctl list-br, run as root, and give the run directory of Open vSwitch with --rundir", bridge, err)

@@ -24,7 +24,7 @@ of its own, joined to a controller of the lab's own in the way a real host joins
 Nothing is created outside the lab's own namespaces. Needs root.`,
 	}
 	group(cmd)
-	cmd.AddCommand(newLabUp(a), newLabDown(a), newLabStatus(a), newLabList(a), newLabExec(a),
+	cmd.AddCommand(newLabUp(a), newLabDown(a), newLabStatus(a), newLabList(a), newLabExec(a), newLabDemo(a),
 		newLabPlug(a), newLabUnplug(a), newLabMove(a))
 	return cmd
 }

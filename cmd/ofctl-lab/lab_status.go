@@ -62,8 +62,21 @@ func (a *app) labStatus(ctx context.Context, name string) (*labStatus, error) {
 		return nil, err
 	}
 	defer d.Close()
-	if s.Ports, err = d.Ports(ctx); err != nil {
+	// Open vSwitch writes down whether it is connected only every five seconds;
+	// the controller knows at once.
+	var hosts []api.Host
+	if s.Ports, err = d.Ports(ctx); err == nil {
+		hosts, err = d.Hosts(ctx)
+	}
+	if err != nil {
 		a.progress("warning: %v", err)
+	}
+	for i := range s.Hosts {
+		for _, h := range hosts {
+			if h.Name == s.Hosts[i].Name {
+				s.Hosts[i].OVSDB, s.Hosts[i].OpenFlow = h.Status.OVSDB.Connected, h.Status.OpenFlow.Connected
+			}
+		}
 	}
 	return s, nil
 }
