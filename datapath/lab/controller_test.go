@@ -109,8 +109,8 @@ func TestHostsJoinTheController(t *testing.T) {
 	if err := m.RestartController(ctx, s.Name, AtOnce); err != nil {
 		t.Fatal(err)
 	}
-	if now := connected(); now.Controller.PID == first.Controller.PID {
-		t.Error("the controller was not restarted")
+	if now, err := m.Status(ctx, s.Name); err != nil || !now.Controller.Running || now.Controller.PID == first.Controller.PID {
+		t.Errorf("the controller was not restarted: %+v, %v", now.Controller, err)
 	}
 	if err := m.StopController(ctx, s.Name, Gracefully); err != nil {
 		t.Fatal(err)
@@ -121,7 +121,9 @@ func TestHostsJoinTheController(t *testing.T) {
 	if err := m.Up(ctx, s, o); err != nil {
 		t.Fatal(err)
 	}
-	connected()
+	if st, err := m.Status(ctx, s.Name); err != nil || !st.Controller.Running {
+		t.Errorf("up did not start it again: %+v, %v", st.Controller, err)
+	}
 }
 
 // A controller or a join that fails is told with what it said, and nothing is

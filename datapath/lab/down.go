@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 )
 
@@ -76,9 +78,11 @@ func removeNamespaces(ctx context.Context, names []string) error {
 	if err := stop(ctx, func() ([]process, error) { return inhabitants(names) }); err != nil {
 		return err
 	}
-	var errs []error
+	// The kernel waits a while in each unmount: many at once take as long as one.
+	var group errgroup.Group
+	group.SetLimit(16)
 	for _, n := range names {
-		errs = append(errs, netdev.DeleteNamespace(n))
+		group.Go(func() error { return netdev.DeleteNamespace(n) })
 	}
-	return errors.Join(errs...)
+	return group.Wait()
 }

@@ -12,8 +12,35 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 )
+
+// wireGuests wires a host's attachments, several guests at once, and those of one
+// guest in order.
+func (l *instance) wireGuests(ctx context.Context, attachments []Attachment) error {
+	guests := map[string][]Attachment{}
+	for _, a := range attachments {
+		guests[a.netns()] = append(guests[a.netns()], a)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	for _, mine := range guests {
+		group.Go(func() error {
+			for _, a := range mine {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				if err := l.wireGuest(ctx, a); err != nil {
+					return fmt.Errorf("port %s: %w", a.Port, err)
+				}
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
 
 // wireGuest makes the guest's namespace, the veth pair to its host, and the
 // sub-interfaces. The switch does not know of it yet.

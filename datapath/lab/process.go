@@ -86,20 +86,29 @@ func (p process) signal(sig syscall.Signal) error {
 	return nil
 }
 
+// nsID identifies a namespace: the device and inode of its file.
+type nsID struct{ dev, ino uint64 }
+
+func namespaceID(path string) (nsID, bool) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nsID{}, false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nsID{}, false
+	}
+	return nsID{uint64(st.Dev), st.Ino}, true
+}
+
 // inhabitants are the processes in the namespaces, but this one.
 func inhabitants(namespaces []string) ([]process, error) {
-	ids := map[uint64]bool{}
+	ids := map[nsID]bool{}
 	for _, name := range namespaces {
-		ns, err := netdev.OpenNamespace(name)
-		if err != nil {
-			continue // not there, or its file names nothing
+		// A file that is left without its namespace has an ID no process has.
+		if id, ok := namespaceID(netdev.NamespacePath(name)); ok {
+			ids[id] = true
 		}
-		id, err := ns.ID()
-		ns.Close()
-		if err != nil {
-			return nil, err
-		}
-		ids[id] = true
 	}
 	if len(ids) == 0 {
 		return nil, nil
@@ -114,11 +123,7 @@ func inhabitants(namespaces []string) ([]process, error) {
 		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		info, err := os.Stat(filepath.Join("/proc", e.Name(), "ns/net"))
-		if err != nil {
-			continue // it has ended
-		}
-		if st, ok := info.Sys().(*syscall.Stat_t); !ok || !ids[st.Ino] {
+		if id, ok := namespaceID(filepath.Join("/proc", e.Name(), "ns/net")); !ok || !ids[id] {
 			continue
 		}
 		if p, err := identify(pid); err == nil && p.alive() {

@@ -140,10 +140,8 @@ func (l *instance) up(ctx context.Context, spec Spec, o UpOptions) error {
 				return fmt.Errorf("host %s: %w", h.Name, err)
 			}
 			mine := l.attachmentsOf(h.Name)
-			for _, a := range mine {
-				if err := l.wireGuest(gctx, a); err != nil {
-					return fmt.Errorf("host %s: port %s: %w", h.Name, a.Port, err)
-				}
+			if err := l.wireGuests(gctx, mine); err != nil {
+				return fmt.Errorf("host %s: %w", h.Name, err)
 			}
 			select {
 			case <-joinable:

@@ -38,7 +38,7 @@ func CreateNamespace(name string) (*Namespace, error) {
 	if err := shareNamespaceDir(); err != nil {
 		return nil, fmt.Errorf("create namespace %s: %w", name, err)
 	}
-	path := filepath.Join(namespaceDir, name)
+	path := NamespacePath(name)
 	// The file is the claim on the name: whoever creates it owns it.
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o444)
 	if err != nil {
@@ -126,7 +126,7 @@ func OpenNamespace(name string) (*Namespace, error) {
 	if err := CheckNamespaceName(name); err != nil {
 		return nil, fmt.Errorf("open namespace: %w", err)
 	}
-	path := filepath.Join(namespaceDir, name)
+	path := NamespacePath(name)
 	fd, err := netns.GetFromPath(path)
 	if err != nil {
 		return nil, fmt.Errorf("open namespace %s: %w", name, err)
@@ -164,7 +164,7 @@ func DeleteNamespace(name string) error {
 	if err := CheckNamespaceName(name); err != nil {
 		return fmt.Errorf("delete namespace: %w", err)
 	}
-	path := filepath.Join(namespaceDir, name)
+	path := NamespacePath(name)
 	// EINVAL: the file is there, but nothing is mounted on it.
 	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil &&
 		!errors.Is(err, unix.EINVAL) && !errors.Is(err, fs.ErrNotExist) {
@@ -188,6 +188,9 @@ func Namespaces() ([]string, error) {
 	}
 	return names, nil
 }
+
+// NamespacePath is the file of the namespace name, whether it exists or not.
+func NamespacePath(name string) string { return filepath.Join(namespaceDir, name) }
 
 // Name is the namespace's name; empty for [CurrentNamespace].
 func (ns *Namespace) Name() string { return ns.name }
