@@ -14,6 +14,8 @@ type commit struct {
 	txn      *Txn
 	old, new *Snapshot
 	problems problems
+	// suggestions counts the searches for a name that was meant.
+	suggestions int
 
 	// What is really different, by name; nil is gone.
 	tenants  map[string]*Tenant

@@ -71,9 +71,22 @@ func Problems(err error) []*Problem {
 }
 
 // problems collects. Its methods are called in a deterministic order.
-type problems struct{ list []*Problem }
+type problems struct {
+	list []*Problem
+	more int // how many were not kept
+}
 
-func (ps *problems) add(p *Problem) { ps.list = append(ps.list, p) }
+// maxProblems is the most Problems that are kept of one commit: nobody reads
+// more, and hostile input can have very many.
+const maxProblems = 4096
+
+func (ps *problems) add(p *Problem) {
+	if len(ps.list) == maxProblems {
+		ps.more++
+		return
+	}
+	ps.list = append(ps.list, p)
+}
 
 // err is nil, or everything collected, by kind and name of the object.
 func (ps *problems) err() error {
@@ -88,6 +101,9 @@ func (ps *problems) err() error {
 	errs := make([]error, len(ps.list))
 	for i, p := range ps.list {
 		errs[i] = p
+	}
+	if ps.more > 0 {
+		errs = append(errs, fmt.Errorf("and %d more problems", ps.more))
 	}
 	return errors.Join(errs...)
 }

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/ofctl-lab/ofctl-lab/topo/internal/nearest"
 )
 
 const (
@@ -61,7 +63,8 @@ func (c *commit) checkNetwork(n *Network) {
 	c.checkName(object, n.Name)
 	if c.new.Tenant(n.Tenant) == nil {
 		c.problems.add(&Problem{Object: object, Field: "tenant", Other: KindTenant + " " + n.Tenant,
-			What: fmt.Sprintf("there is no tenant %q", n.Tenant), Hint: "declare the tenant, or correct the name"})
+			What: fmt.Sprintf("there is no tenant %q", n.Tenant),
+			Hint: c.suggest(KindTenant, n.Tenant, "declare the tenant, or correct the name")})
 	}
 	if len(n.Subnets) > maxSubnets {
 		c.problems.add(&Problem{Object: object, Field: "subnets", What: fmt.Sprintf("%d subnets are more than %d", len(n.Subnets), maxSubnets),
@@ -79,6 +82,7 @@ func (c *commit) checkNetwork(n *Network) {
 				c.problems.add(&Problem{Object: object, Field: field, Other: object,
 					What: fmt.Sprintf("subnet %s overlaps with subnet %s of the same network", p, q),
 					Hint: "make the two disjoint or remove one"})
+				break
 			}
 		}
 	}
@@ -120,7 +124,8 @@ func (c *commit) checkPort(p *Port) {
 	}
 	if p.Host != "" && lookup(c.new.declared, p.Host, byHostName) == nil {
 		c.problems.add(&Problem{Object: object, Field: "host", Other: KindHost + " " + p.Host,
-			What: fmt.Sprintf("there is no host %q", p.Host), Hint: "declare the host, correct the name, or leave it out: a port is bound where its iface-id shows up"})
+			What: fmt.Sprintf("there is no host %q", p.Host),
+			Hint: c.suggest(KindHost, p.Host, "declare the host, correct the name, or leave it out: a port is bound where its iface-id shows up")})
 	}
 	if p.Netns != "" {
 		if err := CheckName(p.Netns); err != nil {
@@ -193,12 +198,41 @@ func (c *commit) checkAttachment(object string, a attachment) {
 			hint = "name it as tenant/network"
 		}
 		c.problems.add(&Problem{Object: object, Field: a.field("network"), Other: KindNetwork + " " + a.network,
-			What: fmt.Sprintf("there is no network %q", a.network), Hint: hint})
+			What: fmt.Sprintf("there is no network %q", a.network), Hint: c.suggest(KindNetwork, a.network, hint)})
 	}
 	if len(a.addresses) > maxAddresses {
 		c.problems.add(&Problem{Object: object, Field: a.field("addresses"),
 			What: fmt.Sprintf("%d addresses are more than %d", len(a.addresses), maxAddresses), Hint: "use several ports"})
 	}
+}
+
+// maxSuggestions bounds the search for what was meant, which looks at all names.
+const maxSuggestions = 32
+
+// suggest is a hint that names the object that was probably meant, or otherwise.
+func (c *commit) suggest(kind, name, otherwise string) string {
+	if c.suggestions++; c.suggestions > maxSuggestions {
+		return otherwise
+	}
+	var names []string
+	switch kind {
+	case KindTenant:
+		for _, v := range c.new.tenants {
+			names = append(names, v.Name)
+		}
+	case KindNetwork:
+		for _, v := range c.new.networks {
+			names = append(names, v.FullName())
+		}
+	case KindHost:
+		for _, v := range c.new.declared {
+			names = append(names, v.Name)
+		}
+	}
+	if meant := nearest.To(name, names); meant != "" {
+		return fmt.Sprintf("did you mean %q?", meant)
+	}
+	return otherwise
 }
 
 // checkReferences finds unchanged objects that name one that has gone.

@@ -44,9 +44,9 @@ func (d *decoder) name(fs *fields, what string) string {
 		d.fail(fs.at, what+" has no name", "add a name")
 		return ""
 	}
-	before := len(d.errors)
+	before := d.count
 	name := fs.text("name")
-	if err := topo.CheckName(name); err != nil && len(d.errors) == before {
+	if err := topo.CheckName(name); err != nil && d.count == before {
 		w, hint, _ := strings.Cut(err.Error(), "; ")
 		d.fail(nodeAt(n), what+": "+w, hint)
 		return ""
@@ -72,7 +72,7 @@ func (d *decoder) declare(fs *fields, kind, within string) (name string, ok bool
 
 func (d *decoder) underlay(n ast.Node) {
 	fs, _ := d.mapping(n, "the underlay", "subnet", "subnets", "mtu")
-	before := len(d.errors)
+	before := d.count
 	if n, ok := fs.values["subnet"]; ok {
 		d.file.Underlay.Subnets = append(d.file.Underlay.Subnets, parsedNode(fs, "subnet", n, parsePrefix))
 		if other, ok := fs.values["subnets"]; ok {
@@ -80,13 +80,13 @@ func (d *decoder) underlay(n ast.Node) {
 		}
 	}
 	d.file.Underlay.Subnets = append(d.file.Underlay.Subnets, parsedList(fs, "subnets", parsePrefix)...)
-	if len(d.errors) > before {
+	if d.count > before {
 		d.file.Underlay.Subnets = nil // nothing is outside of what is not known
 	}
 	if _, ok := fs.values["mtu"]; ok {
-		before := len(d.errors)
+		before := d.count
 		mtu := int(parsed(fs, "mtu", number(65535)))
-		if len(d.errors) == before {
+		if d.count == before {
 			d.file.Underlay.MTU = mtu
 		}
 	}
@@ -185,7 +185,7 @@ func (d *decoder) port(n ast.Node) {
 func (d *decoder) trunk(n ast.Node, object string) *topo.Trunk {
 	fs, ok := d.mapping(n, "the trunk of "+object, "native", "vlans")
 	if !ok {
-		d.bad[place{object, "trunk"}] = true
+		d.spoil(object, "trunk")
 		return nil
 	}
 	fs.of(object, "trunk.")
@@ -203,7 +203,7 @@ func (d *decoder) trunk(n ast.Node, object string) *topo.Trunk {
 func (d *decoder) vlans(n ast.Node, object string) []topo.SubPort {
 	entries, ok := d.entries(n, "vlans of "+object)
 	if !ok {
-		d.bad[place{object, "trunk.vlans"}] = true
+		d.spoil(object, "trunk.vlans")
 	}
 	var out []topo.SubPort
 	seen := map[uint64]position{}
@@ -212,7 +212,7 @@ func (d *decoder) vlans(n ast.Node, object string) []topo.SubPort {
 		if err != nil || id == 0 {
 			d.fail(e.at, fmt.Sprintf("VLAN ID %q of %s is outside 1 to 4094", clip(e.key), object),
 				"untagged and priority-tagged (VLAN 0) frames belong to the native network; 4095 is reserved")
-			d.bad[place{object, "trunk.vlans"}] = true
+			d.spoil(object, "trunk.vlans")
 			continue
 		}
 		if first, twice := seen[id]; twice {
@@ -242,7 +242,7 @@ func (d *decoder) subPort(n ast.Node, object, path, what string) (s topo.SubPort
 	case *ast.MappingNode, *ast.MappingValueNode:
 	default:
 		d.fail(nodeAt(n), fmt.Sprintf("%s must be a network, not %s", what, kindOf(n)), "write tenant/network, or {network: tenant/network, addresses: [...]}")
-		d.bad[place{object, path}] = true
+		d.spoil(object, path)
 		return s
 	}
 	fs, _ := d.mapping(n, what, "network", "addresses")
@@ -250,7 +250,7 @@ func (d *decoder) subPort(n ast.Node, object, path, what string) (s topo.SubPort
 	s.Network = fs.text("network")
 	if _, ok := fs.values["network"]; !ok {
 		d.fail(fs.at, what+" has no network", "write {network: tenant/network, addresses: [...]}")
-		d.bad[place{object, path}] = true
+		d.spoil(object, path)
 	}
 	s.Addresses = parsedList(fs, "addresses", parseAddr)
 	return s

@@ -37,7 +37,7 @@ func Parse(name string, data []byte) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &decoder{file: &File{source: name, positions: positions{}, Underlay: Underlay{MTU: DefaultMTU}}, bad: map[place]bool{}}
+	d := &decoder{file: &File{source: name, positions: positions{}, Underlay: Underlay{MTU: DefaultMTU}}, bad: map[string][]string{}}
 	d.document(root)
 	f := d.file
 	list := d.errors

@@ -2,6 +2,7 @@ package file
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -14,27 +15,35 @@ import (
 // left, so that one run finds all of them.
 type decoder struct {
 	file   *File
-	errors []*Error
-	// bad are the attributes that were wrong as text: what validation says about
-	// them, or about objects that refer to theirs, is a consequence.
-	bad map[place]bool
+	errors []*Error // the first maxErrors of them
+	count  int      // of all
+	// bad are the attributes, by object, that were wrong as text: what validation says
+	// about them, or about objects that refer to theirs, is a consequence.
+	bad map[string][]string
 }
 
 func (d *decoder) fail(at position, what, hint string) {
+	if d.count++; d.count > maxErrors {
+		return
+	}
 	d.errors = append(d.errors, &Error{File: d.file.source, Line: at.line, Column: at.column, What: what, Hint: hint})
 }
 
 // covers reports whether the problem follows from a mistake in the text.
 func (d *decoder) covers(p *topo.Problem) bool {
-	for b := range d.bad {
-		if b.object == p.Other && p.Other != p.Object {
-			return true
-		}
-		if b.object == p.Object && (within(b.field, p.Field) || within(p.Field, b.field)) {
-			return true
-		}
+	if strings.HasPrefix(p.Other, topo.KindNetwork+" ") && len(d.bad[p.Other]) > 0 {
+		return true // an address is outside of subnets that could not be read
 	}
-	return false
+	return slices.ContainsFunc(d.bad[p.Object], func(field string) bool {
+		return within(field, p.Field) || within(p.Field, field)
+	})
+}
+
+// spoil notes that an attribute was wrong as text.
+func (d *decoder) spoil(object, field string) {
+	if object != "" && len(d.bad[object]) < maxErrors {
+		d.bad[object] = append(d.bad[object], field)
+	}
 }
 
 // within reports whether one path is the other one or leads there.
@@ -50,6 +59,8 @@ type fields struct {
 	path   string // of this mapping within the object, with a final dot
 	at     position
 	values map[string]ast.Node
+	// misspelt are the keys that unknown ones probably stand for.
+	misspelt []string
 }
 
 // mapping takes a mapping apart: unknown and repeated keys are mistakes. The result
@@ -70,6 +81,7 @@ func (d *decoder) mapping(n ast.Node, what string, known ...string) (fs *fields,
 			hint := "use " + strings.Join(known, ", ")
 			if k := nearest.To(e.key, known); k != "" {
 				hint = fmt.Sprintf("did you mean %q?", k)
+				fs.misspelt = append(fs.misspelt, k)
 			}
 			d.fail(e.at, fmt.Sprintf("%s has no %q", what, clip(e.key)), hint)
 			continue
@@ -151,6 +163,9 @@ func clip(s string) string {
 func (fs *fields) of(object, path string) {
 	fs.object, fs.path = object, path
 	fs.d.file.positions[place{object, strings.TrimSuffix(path, ".")}] = fs.at
+	for _, key := range fs.misspelt {
+		fs.d.spoil(object, path+key)
+	}
 	for key, n := range fs.values {
 		if n != nil {
 			fs.d.file.positions[place{object, path + key}] = nodeAt(n)
@@ -160,9 +175,7 @@ func (fs *fields) of(object, path string) {
 
 // wrong reports a value that cannot be read.
 func (fs *fields) wrong(n ast.Node, key, what, hint string) {
-	if fs.object != "" {
-		fs.d.bad[place{fs.object, fs.path + key}] = true
-	}
+	fs.d.spoil(fs.object, fs.path+key)
 	fs.d.fail(nodeAt(n), what, hint)
 }
 
@@ -238,10 +251,10 @@ func parsedList[T any](fs *fields, key string, parse func(string) (T, error)) []
 	var out []T
 	for _, n := range fs.list(key) {
 		item := fmt.Sprintf("%s.%d", key, len(out))
-		before := len(fs.d.errors)
+		before := fs.d.count
 		v := parsedNode(fs, item, n, parse)
-		if len(fs.d.errors) > before {
-			fs.d.bad[place{fs.object, fs.path + key}] = true
+		if fs.d.count > before {
+			fs.d.spoil(fs.object, fs.path+key)
 			continue
 		}
 		if fs.object != "" {

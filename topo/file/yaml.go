@@ -14,13 +14,21 @@ import (
 )
 
 const (
-	// MaxSize is the largest file that is read, in bytes: room for about 50,000 ports.
-	MaxSize = 8 << 20
+	// MaxSize is the largest file that is read, in bytes: room for about 40,000 ports.
+	MaxSize = 4 << 20
 	// maxDepth is the deepest nesting of [] and {}. The format needs four.
 	maxDepth = 16
 	// maxIndent is the column beyond which no block may start, which bounds
 	// the nesting of blocks.
 	maxIndent = 64
+	// maxBlockWork bounds the sum over all block mappings of the square of their
+	// keys, which is what the parser takes time for: 10⁸ are about half a second.
+	// Twelve trunks with all 4,094 VLANs in block style are within it, or any
+	// number in flow style.
+	maxBlockWork = 100_000_000
+	// maxItems is the most items of block lists in a file; the parser's time
+	// grows faster than their number.
+	maxItems = 100_000
 )
 
 // parseYAML is the root of the one document in data, nil if it is empty. The
@@ -86,10 +94,13 @@ func checkText(data []byte) (position, string) {
 	return position{}, ""
 }
 
-// checkTokens finds what this format does without, and too deep nesting.
+// checkTokens finds what this format does without, and what would cost the
+// parser too much: deep nesting, and very many keys in block style.
 func checkTokens(tokens token.Tokens) (tk *token.Token, what, hint string) {
-	depth, line := 0, 0
-	for _, tk := range tokens {
+	depth, line, work, items := 0, 0, 0, 0
+	var keys [maxIndent + 2]int // so many keys in the open block mapping at that column
+	for i, tk := range tokens {
+		column := min(max(tk.Position.Column, 1), maxIndent+1)
 		first := tk.Position.Line != line
 		line = tk.Position.Line
 		switch tk.Type {
@@ -105,10 +116,26 @@ func checkTokens(tokens token.Tokens) (tk *token.Token, what, hint string) {
 			depth = max(depth-1, 0)
 		case token.SequenceEntryType, token.MappingKeyType:
 			first = true
+			if items++; items > maxItems {
+				return tk, fmt.Sprintf("the lists of the file have more than %d items", maxItems), "split the topology"
+			}
+		case token.MappingValueType:
+			if depth > 0 || i == 0 {
+				break
+			}
+			key := min(max(tokens[i-1].Position.Column, 1), maxIndent+1)
+			keys[key]++
+			if work += 2 * keys[key]; work > maxBlockWork {
+				return tk, "there are too many keys in block style", "write large mappings in flow style: {key: value, …}"
+			}
 		}
-		if first && depth == 0 && tk.Position.Column > maxIndent {
+		if !first || depth > 0 {
+			continue
+		}
+		if column > maxIndent {
 			return tk, fmt.Sprintf("a block starts beyond column %d", maxIndent), "indent by two"
 		}
+		clear(keys[column+1:]) // the blocks further in have ended
 	}
 	return nil, "", ""
 }
