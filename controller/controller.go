@@ -175,7 +175,6 @@ func (c *Controller) Run(ctx context.Context) error {
 	c.group.Go(func() error { return c.releaseKeys(c.ctx) })
 	c.group.Go(func() error { c.settle.run(c.ctx.Done()); c.changed.notify(); return nil })
 	c.published(c.engine.load(), topo.Changes{})
-	c.checkSettled()
 	c.group.Go(func() error { return c.accept(c.openflow, "openflow.listen", c.serveOpenFlow) })
 	c.group.Go(func() error { return c.accept(c.ovsdb, "ovsdb.listen", c.serveOVSDB) })
 	for _, l := range c.apis {
@@ -268,15 +267,19 @@ func (c *Controller) published(m *model, changes topo.Changes) {
 	if len(m.RetiredKeys()) > 0 {
 		c.releaser.ring()
 	}
+	if !c.settle.begun() && len(m.Tenants()) > 0 {
+		c.settle.start()
+		c.checkSettled()
+	}
 	c.changed.notify()
 }
 
 // checkSettled ends the settle time when every host that may forward has shown its ports.
 func (c *Controller) checkSettled() {
-	if c.settle.complete() {
+	m := c.engine.load()
+	if c.settle.complete() || !c.settle.begun() {
 		return
 	}
-	m := c.engine.load()
 	names := make(map[string]bool, len(m.programmed))
 	for name := range m.programmed {
 		names[name] = true

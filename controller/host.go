@@ -38,7 +38,8 @@ type host struct {
 	dbSlot, ofSlot slot
 	// binder is rung by new facts and by progress of the worker, worker by new
 	// models, bridge by new facts and by what decides about the bridge's set-up.
-	binder, worker, bridge bell
+	// audit asks the worker for one now.
+	binder, worker, bridge, audit bell
 	// ports are the port numbers that came and went over OpenFlow, in order.
 	ports chan portEvent
 
@@ -47,8 +48,19 @@ type host struct {
 
 	mu sync.Mutex
 	// problems by source, so that each source takes back only its own.
-	problems map[string]string // guarded by mu
+	problems map[string]hostProblem // guarded by mu
 }
+
+// hostProblem is something wrong with a host, until it is taken back or until
+// its time is over.
+type hostProblem struct {
+	text  string
+	until time.Time // zero: no limit
+}
+
+// refusalShown is how long a refused session is shown as a problem of the host
+// whose name or datapath id it used, since nobody takes it back.
+const refusalShown = time.Minute
 
 // portEvent is a port number that appeared or vanished on a switch.
 type portEvent struct {
@@ -92,9 +104,10 @@ func newHost(name string) *host {
 		pictured: make(chan struct{}),
 		binder:   newBell(),
 		worker:   newBell(),
+		audit:    newBell(),
 		bridge:   newBell(),
 		ports:    make(chan portEvent, 1024),
-		problems: map[string]string{},
+		problems: map[string]hostProblem{},
 	}
 	h.db.Store(&sessionState{})
 	h.of.Store(&sessionState{})
@@ -117,15 +130,22 @@ func (h *host) forget() {
 func (h *host) setProblem(source, text string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.problems[source] == text {
+	if h.problems[source].text == text {
 		return false
 	}
 	if text == "" {
 		delete(h.problems, source)
 	} else {
-		h.problems[source] = text
+		h.problems[source] = hostProblem{text: text}
 	}
 	return true
+}
+
+// refused records that a session that claimed to be this host's was refused.
+func (h *host) refused(source string, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.problems[source] = hostProblem{text: err.Error(), until: time.Now().Add(refusalShown)}
 }
 
 // problemList is what is wrong now, in a stable order.
@@ -133,8 +153,12 @@ func (h *host) problemList() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var out []string
-	for _, p := range h.problems {
-		out = append(out, p)
+	for source, p := range h.problems {
+		if !p.until.IsZero() && time.Now().After(p.until) {
+			delete(h.problems, source)
+			continue
+		}
+		out = append(out, p.text)
 	}
 	slices.Sort(out)
 	return out

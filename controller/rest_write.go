@@ -50,8 +50,11 @@ func sameName(kind, path, body string) error {
 		api.ProblemDetail{Message: "the names differ", Location: kind + " " + path, Hint: "to rename it, delete it and declare it anew"})
 }
 
+// The requests below repeat the fields of named: huma does not look into
+// embedded types that are not exported.
+
 type hostPut struct {
-	named
+	Name string `path:"name" maxLength:"63" doc:"Name of the host"`
 	Body api.HostSpec
 }
 
@@ -63,7 +66,7 @@ func (r rest) putHost(ctx context.Context, in *hostPut) (*body[api.Revision], er
 }
 
 type tenantPut struct {
-	named
+	Name string `path:"name" maxLength:"63" doc:"Name of the tenant"`
 	Body struct{}
 }
 
@@ -72,12 +75,13 @@ func (r rest) putTenant(ctx context.Context, in *tenantPut) (*body[api.Revision]
 }
 
 type networkPut struct {
-	networkNamed
-	Body api.NetworkSpec
+	Tenant string `path:"tenant" maxLength:"63" doc:"Name of the tenant"`
+	Name   string `path:"name" maxLength:"63" doc:"Name of the network"`
+	Body   api.NetworkSpec
 }
 
 func (r rest) putNetwork(ctx context.Context, in *networkPut) (*body[api.Revision], error) {
-	if err := sameName("network", in.fullName(), in.Body.FullName()); err != nil {
+	if err := sameName("network", in.Tenant+"/"+in.Name, in.Body.FullName()); err != nil {
 		return nil, err
 	}
 	n, err := topoNetwork(in.Body)
@@ -88,7 +92,7 @@ func (r rest) putNetwork(ctx context.Context, in *networkPut) (*body[api.Revisio
 }
 
 type portPut struct {
-	named
+	Name string `path:"name" maxLength:"63" doc:"Name of the port"`
 	Body api.PortSpec
 }
 

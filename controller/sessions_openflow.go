@@ -41,7 +41,7 @@ func (c *Controller) serveOpenFlow(ctx context.Context, nc net.Conn) {
 	}
 	o := &occupant{peer: peer, probe: conn.Echo, evict: func() { conn.Close() }}
 	if err := h.ofSlot.claim(ctx, o, fmt.Sprintf("datapath id %016x (host %s)", conn.DatapathID(), h.name)); err != nil {
-		h.setProblem("openflow", err.Error())
+		h.refused("refused openflow session", err)
 		c.refuseBridge(ctx, conn, err.Error())
 		c.changed.notify()
 		return

@@ -43,7 +43,7 @@ func (c *Controller) serveOVSDB(ctx context.Context, nc net.Conn) {
 	if err := h.dbSlot.claim(ctx, o, "host name "+h.name); err != nil {
 		var taken *takenError
 		if errors.As(err, &taken) {
-			h.setProblem("ovsdb", err.Error())
+			h.refused("refused ovsdb session", err)
 			c.changed.notify()
 		}
 		c.metrics.refused.WithLabelValues("ovsdb").Inc()

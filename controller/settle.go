@@ -9,14 +9,32 @@ import (
 // start: when every host that was declared, or was given flows before, has shown
 // its ports, or when the time is over. Before that a missing port is a port
 // not seen yet, and its flows must stay.
+//
+// A controller whose overlay is empty has nothing to compare a switch with: it
+// may have lost its store. Then the time begins when something is declared.
 type settling struct {
-	limit time.Duration
-	once  sync.Once
-	ch    chan struct{}
+	limit    time.Duration
+	once     sync.Once
+	ch       chan struct{}
+	declared chan struct{}
+	begin    sync.Once
 }
 
 func newSettling(limit time.Duration) *settling {
-	return &settling{limit: limit, ch: make(chan struct{})}
+	return &settling{limit: limit, ch: make(chan struct{}), declared: make(chan struct{})}
+}
+
+// start begins the time: something is declared.
+func (s *settling) start() { s.begin.Do(func() { close(s.declared) }) }
+
+// begun reports whether something is declared.
+func (s *settling) begun() bool {
+	select {
+	case <-s.declared:
+		return true
+	default:
+		return false
+	}
 }
 
 // finish ends the wait.
@@ -37,6 +55,11 @@ func (s *settling) complete() bool {
 
 // run ends the wait when the limit has passed, at the latest.
 func (s *settling) run(stop <-chan struct{}) {
+	select {
+	case <-s.declared:
+	case <-stop:
+		return
+	}
 	t := time.NewTimer(s.limit)
 	defer t.Stop()
 	select {

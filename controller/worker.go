@@ -77,6 +77,8 @@ func (w *worker) run(ctx context.Context) error {
 			return w.conn.Err()
 		case <-audit:
 			auditing = true
+		case <-w.h.audit:
+			auditing = true
 		case <-retry.C:
 		case <-w.h.worker:
 			if w.want == nil && w.state.err != "" {
@@ -245,28 +247,33 @@ func (w *worker) await(ctx context.Context) error {
 	if empty(dump.State()) {
 		return nil
 	}
+	if err := w.waitFor(ctx, w.settle.done(), nil); err != nil {
+		return err
+	}
 	late := time.NewTimer(w.settle.limit)
 	defer late.Stop()
-	for _, ready := range []<-chan struct{}{w.settle.done(), w.h.pictured} {
-		select {
-		case <-ready:
-			continue
-		default:
-		}
-		if w.state.waiting == "" {
-			w.state.waiting = "the switch forwards already and stays as it is until all hosts have shown their ports or the settle time is over"
-			w.publish()
-			w.log.Info("the switch forwards already; waiting for the picture of all hosts")
-		}
-		select {
-		case <-ready:
-		case <-late.C:
-			return nil
-		case <-w.conn.Done():
-			return w.conn.Err()
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	return w.waitFor(ctx, w.h.pictured, late.C)
+}
+
+// waitFor returns nil when ready is closed or late fires.
+func (w *worker) waitFor(ctx context.Context, ready <-chan struct{}, late <-chan time.Time) error {
+	select {
+	case <-ready:
+		return nil
+	default:
+	}
+	if w.state.waiting == "" {
+		w.state.waiting = "the switch forwards already and stays as it is until a topology is applied, all hosts have shown their ports, or the settle time is over"
+		w.publish()
+		w.log.Info("the switch forwards already; waiting for the picture of all hosts")
+	}
+	select {
+	case <-ready:
+	case <-late:
+	case <-w.conn.Done():
+		return w.conn.Err()
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 	return nil
 }

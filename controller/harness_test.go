@@ -1,0 +1,262 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/goleak"
+
+	"github.com/ofctl-lab/ofctl-lab/controller/api"
+	"github.com/ofctl-lab/ofctl-lab/controller/config"
+	"github.com/ofctl-lab/ofctl-lab/datapath/ovsdb"
+	"github.com/ofctl-lab/ofctl-lab/datapath/sim"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// deadline bounds every wait of a test; nothing waits that long when all is well.
+const deadline = 20 * time.Second
+
+// twoHosts is the example of the design.
+const twoHosts = `name: two-hosts
+underlay: {subnet: 192.168.200.0/24, mtu: 1500}
+hosts:
+  - {name: host1, tep: 192.168.200.20}
+  - {name: host2, tep: 192.168.200.21}
+tenants:
+  - name: red
+    networks:
+      - {name: web, encap: gre, key: 1000001, subnets: [10.1.1.0/24]}
+      - {name: mgmt, encap: geneve, subnets: [10.9.0.0/24]}
+  - name: blue
+    networks:
+      - {name: web, encap: vxlan, key: 1000002, subnets: [10.1.1.0/24]}
+ports:
+  - {name: red-a,  network: red/web,  host: host1, netns: red-a,  addresses: [10.1.1.1]}
+  - {name: red-b,  network: red/web,  host: host2, netns: red-b,  addresses: [10.1.1.2]}
+  - {name: blue-a, network: blue/web, host: host1, netns: blue-a, addresses: [10.1.1.1]}
+  - {name: blue-b, network: blue/web, host: host2, netns: blue-b, addresses: [10.1.1.2]}
+`
+
+// withoutHost2 is what is left of it when host2 is given up.
+var withoutHost2 = strings.NewReplacer("key: 1000001", "key: 1000009",
+	"  - {name: host2, tep: 192.168.200.21}\n", "", "host: host2, ", "").Replace(twoHosts)
+
+// rig is a controller that runs in this process, with a client.
+type rig struct {
+	*testing.T
+	c      *Controller
+	client *api.Client
+	stop   func()
+}
+
+// ctx is a context for one wait.
+func (r *rig) ctx() context.Context {
+	ctx, cancel := context.WithTimeout(r.Context(), deadline)
+	r.Cleanup(cancel)
+	return ctx
+}
+
+func testConfig(dir string) *config.Config {
+	cfg := config.Default()
+	cfg.StateDir = dir
+	cfg.APISocket = filepath.Join(dir, "api.sock")
+	cfg.OpenFlowListen, cfg.OVSDBListen = "127.0.0.1:0", "127.0.0.1:0"
+	cfg.Settle, cfg.AuditInterval = 0, 0
+	return cfg
+}
+
+// start runs a controller until the end of the test, or stop.
+func start(t *testing.T, cfg *config.Config) *rig {
+	t.Helper()
+	c, err := New(cfg, Deps{Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	client, err := api.NewClient(cfg.APISocket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{T: t, c: c, client: client}
+	stopped := false
+	r.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		client.Close()
+		cancel()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		case <-time.After(deadline):
+			t.Error("the controller did not stop")
+		}
+	}
+	t.Cleanup(r.stop)
+	if _, err := client.Version(r.ctx()); err != nil { // it runs once it answers
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r *rig) apply(text string) *api.Plan {
+	r.Helper()
+	p, err := r.client.Apply(r.ctx(), api.TopologyBody{Name: "test.yaml", Text: text})
+	if err != nil {
+		r.Fatal(err)
+	}
+	return p
+}
+
+// until waits until ok, which is asked again whenever anything changes. It fails
+// with what ok says is missing.
+func (r *rig) until(ok func() string) {
+	r.Helper()
+	limit := time.NewTimer(deadline)
+	defer limit.Stop()
+	for {
+		changed := r.c.changed.wait()
+		missing := ok()
+		if missing == "" {
+			return
+		}
+		select {
+		case <-changed:
+		case <-limit.C:
+			r.Fatalf("waited in vain: %s", missing)
+		}
+	}
+}
+
+// ifaceUUID is the row of a host's interface; plug is another for each time
+// that it is plugged.
+func ifaceUUID(host, name string, plug int) uuid.UUID {
+	return uuid.NewSHA1(uuid.NameSpaceOID, fmt.Appendf(nil, "%s/%s/%d", host, name, plug))
+}
+
+// plugged is an interface as a host shows it.
+type plugged struct {
+	ifaceID string
+	ofport  uint32
+	plug    int
+}
+
+// show puts what a host's database would say in front of the binder.
+func (r *rig) show(host, tep string, ports ...plugged) {
+	r.Helper()
+	h, err := r.c.hosts.get(host)
+	if err != nil {
+		r.Fatal(err)
+	}
+	f := &ovsdb.Facts{
+		Identity:   ovsdb.Identity{Host: host, TEP: netip.MustParseAddr(tep), Version: "3.1.0", Peer: "test"},
+		Bridge:     ovsdb.BridgeFacts{Present: true, Name: "br-int", FailMode: "secure", Protocols: []string{"OpenFlow13"}},
+		Interfaces: map[uuid.UUID]ovsdb.Interface{},
+	}
+	add := func(i ovsdb.Interface) { f.Interfaces[i.UUID] = i }
+	for n, typ := range []string{"gre", "vxlan", "geneve"} {
+		add(ovsdb.Interface{UUID: ifaceUUID(host, typ, 0), Name: "ofctl-" + typ + "0", Type: typ, OFPort: uint32(1001 + n), LinkState: "up",
+			Options: map[string]string{"key": "flow", "remote_ip": "flow"}})
+	}
+	for _, p := range ports {
+		add(ovsdb.Interface{UUID: ifaceUUID(host, p.ifaceID, p.plug), Name: "v-" + p.ifaceID, IfaceID: p.ifaceID, OFPort: p.ofport, LinkState: "up"})
+	}
+	h.db.Store(&sessionState{connected: true, peer: "test", since: time.Now()})
+	h.facts.Store(f)
+	h.binder.ring()
+}
+
+// connect has a switch keep a session with the controller, as Open vSwitch
+// does, until the end of the test or until the function returned is called.
+func (r *rig) connect(s *sim.Switch) (disconnect func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			// A switch that is refused or cut off tries again a little later.
+			_ = s.Dial(ctx, "tcp", r.c.OpenFlowAddr().String())
+			select {
+			case <-ctx.Done():
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}()
+	disconnect = func() { cancel(); <-ended }
+	r.Cleanup(disconnect)
+	return disconnect
+}
+
+// newSwitch is a switch for a host that the overlay knows.
+func (r *rig) newSwitch(host string) *sim.Switch {
+	r.Helper()
+	th := r.c.engine.load().Host(host)
+	if th == nil {
+		r.Fatalf("no host %s", host)
+	}
+	return sim.New(datapathID(th.UUID))
+}
+
+// portIs says what is missing for a port to be in a state.
+func (r *rig) portIs(name string, want api.State) func() string {
+	return func() string {
+		p := r.c.engine.load().Port(name)
+		if p == nil {
+			return "no port " + name
+		}
+		st := r.c.view().portStatus(p)
+		if st.State == want {
+			return ""
+		}
+		b, _ := json.Marshal(st)
+		return fmt.Sprintf("port %s is not %s: %s", name, want, b)
+	}
+}
+
+// synced says what is missing for every connected switch to be up to date.
+func (r *rig) synced() string {
+	w := r.c.view().wait(0)
+	if w.Done {
+		return ""
+	}
+	return fmt.Sprintf("%+v", w.Pending)
+}
+
+// twoHostRig is twoHosts applied, with all ports plugged and both switches connected.
+func twoHostRig(t *testing.T, cfg *config.Config) (*rig, *sim.Switch, *sim.Switch) {
+	t.Helper()
+	r := start(t, cfg)
+	r.apply(twoHosts)
+	s1, s2 := r.newSwitch("host1"), r.newSwitch("host2")
+	r.plugAll()
+	r.connect(s1)
+	r.connect(s2)
+	r.allUp()
+	return r, s1, s2
+}
+
+func (r *rig) plugAll() {
+	r.show("host1", "192.168.200.20", plugged{"red-a", 1, 0}, plugged{"blue-a", 2, 0})
+	r.show("host2", "192.168.200.21", plugged{"red-b", 1, 0}, plugged{"blue-b", 2, 0})
+}
+
+func (r *rig) allUp() {
+	r.Helper()
+	for _, p := range []string{"red-a", "red-b", "blue-a", "blue-b"} {
+		r.until(r.portIs(p, api.StateUp))
+	}
+	r.until(r.synced)
+}
