@@ -203,9 +203,14 @@ func (g *gate) hostResponse(m message) error {
 	}
 	if !isNull(m.Error) {
 		text := errorText(m.Error)
-		if method == "monitor_cond_since" {
+		switch method {
+		case "transact":
+		case "monitor_cond_since":
 			// The library would fall back to monitors that name no transaction.
 			return fmt.Errorf("it cannot be monitored (%s); Open vSwitch 2.12 or newer is needed", text)
+		default:
+			// The library would hang up; this says why.
+			return fmt.Errorf("it refused %s: %s", method, text)
 		}
 		return g.toLibrary(response{ID: m.ID, Error: text})
 	}

@@ -193,20 +193,22 @@ func (s *Session) serve(nc net.Conn, dir string, listener net.Listener) {
 
 // handshake has the library connect and monitor, and takes the first picture.
 func (s *Session) handshake() error {
-	// Ending the session, and not the library's context, says why: the library
-	// hangs up as soon as its context ends, and that would be the first error.
+	// The library's calls end with its connection and never by their context. It
+	// would hang up at once, which hides why, and it reads the variable for the
+	// reply even then, while its reader may be writing it.
+	ctx := context.WithoutCancel(s.ctx)
 	timer := time.AfterFunc(s.o.Handshake, func() {
 		s.end(fmt.Errorf("it did not complete the handshake within %v", s.o.Handshake))
 	})
 	defer timer.Stop()
-	if err := s.db.Connect(s.ctx); err != nil {
+	if err := s.db.Connect(ctx); err != nil {
 		return err
 	}
 	monitor := s.db.NewMonitor()
 	for table := range s.schema {
 		monitor.Tables = append(monitor.Tables, client.TableMonitor{Table: table, Fields: s.schema.columns(table)})
 	}
-	if _, err := s.db.Monitor(s.ctx, monitor); err != nil {
+	if _, err := s.db.Monitor(ctx, monitor); err != nil {
 		return err
 	}
 	s.taking.Lock()
