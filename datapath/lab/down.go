@@ -54,12 +54,17 @@ func (l *instance) down(ctx context.Context) error {
 	if err := l.update(func(st *state) { st.Phase = PhaseStopping }); err != nil {
 		return err
 	}
-	ps := make([]process, 0, len(l.st.Processes))
-	for _, p := range l.st.Processes {
-		ps = append(ps, p)
+	// The controller first: it would report each switch that goes.
+	var daemons []process
+	for key, p := range l.st.Processes {
+		if key != controllerKey {
+			daemons = append(daemons, p)
+		}
 	}
-	if err := stop(ctx, stillAlive(ps...)); err != nil {
-		return err
+	for _, ps := range [][]process{{l.st.Processes[controllerKey]}, daemons} {
+		if err := stop(ctx, stillAlive(ps...)); err != nil {
+			return err
+		}
 	}
 	if err := removeNamespaces(ctx, l.st.Namespaces); err != nil {
 		return err
