@@ -1,0 +1,295 @@
+package topo_test
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/ofctl-lab/ofctl-lab/topo"
+)
+
+var (
+	someTenants  = []string{"red", "blue"}
+	someNetworks = []string{"red/a", "red/b", "red/c", "blue/a", "blue/b"}
+	someHosts    = []string{"h1", "h2", "h3"}
+	somePorts    = []string{"p1", "p2", "p3", "p4", "p5"}
+)
+
+// randomTxn puts a few random changes, sensible and not, into a Txn.
+func randomTxn(t *rapid.T, s *topo.Snapshot) *topo.Txn {
+	x := s.Begin()
+	pick := func(from []string) string { return rapid.SampledFrom(from).Draw(t, "name") }
+	for range rapid.IntRange(1, 6).Draw(t, "changes") {
+		switch rapid.IntRange(0, 13).Draw(t, "change") {
+		case 0:
+			x.PutTenant(topo.Tenant{Name: pick(someTenants)})
+		case 1, 2, 3:
+			full := pick(someNetworks)
+			tenant, name := full[:len(full)-2], full[len(full)-1:]
+			n := topo.Network{Tenant: tenant, Name: name, Encap: topo.Encap(rapid.IntRange(1, 3).Draw(t, "encap")),
+				Key: uint32(rapid.IntRange(0, 3).Draw(t, "key")), Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}}
+			x.PutTenant(topo.Tenant{Name: tenant})
+			x.PutNetwork(n)
+		case 4, 5, 6:
+			p := topo.Port{Name: pick(somePorts)}
+			if rapid.Bool().Draw(t, "trunk") {
+				p.Trunk = &topo.Trunk{}
+				for i, n := range rapid.SliceOfNDistinct(rapid.SampledFrom(someNetworks), 1, 3, rapid.ID[string]).Draw(t, "networks") {
+					p.Trunk.VLANs = append(p.Trunk.VLANs, topo.SubPort{VLAN: uint16(i + 1), Network: n})
+				}
+			} else {
+				p.Network = pick(someNetworks)
+				p.Addresses = []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(1, 5).Draw(t, "address"))})}
+			}
+			x.PutPort(p)
+		case 7:
+			x.PutHost(topo.Host{Name: pick(someHosts), TEP: netip.AddrFrom4([4]byte{192, 0, 2, byte(rapid.IntRange(1, 4).Draw(t, "tep"))})})
+		case 8:
+			x.ObserveHost(pick(someHosts), netip.AddrFrom4([4]byte{192, 0, 2, byte(rapid.IntRange(1, 4).Draw(t, "tep"))}),
+				[4]uint32{topo.GRE: uint32(rapid.IntRange(0, 1).Draw(t, "tunnel"))})
+		case 9, 10, 11:
+			x.Bind(pick(somePorts), bound(pick(someHosts), uint32(rapid.IntRange(1, 5).Draw(t, "ofport")), byte(rapid.IntRange(1, 6).Draw(t, "iface"))))
+		case 12:
+			switch rapid.IntRange(0, 4).Draw(t, "delete") {
+			case 0:
+				_ = x.DeletePort(pick(somePorts))
+			case 1:
+				_ = x.DeleteNetwork(pick(someNetworks))
+			case 2:
+				_ = x.DeleteHost(pick(someHosts))
+			case 3:
+				_ = x.DeleteTenant(pick(someTenants))
+			case 4:
+				x.ForgetHost(pick(someHosts))
+			}
+		case 13:
+			if rapid.Bool().Draw(t, "release") {
+				x.ReleaseKeys(s.Revision())
+			} else {
+				x.Unbind(pick(someHosts), iface(byte(rapid.IntRange(1, 6).Draw(t, "iface"))))
+			}
+		}
+	}
+	return x
+}
+
+func TestLaws(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := topo.Empty()
+		ids := map[topo.ID]string{} // every ID ever given, and to whom
+		for range rapid.IntRange(1, 25).Draw(t, "commits") {
+			x := randomTxn(t, s)
+			before := dump(s)
+			next, changes, err := x.Commit()
+			if after := dump(s); before != after {
+				t.Fatalf("a commit changed the snapshot it began on:\n%s\n%s", before, after)
+			}
+			if err != nil {
+				if next != s || !changes.Empty() {
+					t.Fatal("a refused commit has effects")
+				}
+				continue
+			}
+			if next == s && !changes.Empty() || next != s && next.Revision() != s.Revision()+1 {
+				t.Fatal("changes without another revision, or the other way round")
+			}
+			checkInvariants(t, next, ids)
+			checkSharing(t, s, next, changes)
+			s = next
+		}
+		d := s.Desired()
+		text, err := json.Marshal(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again topo.Desired
+		if err := json.Unmarshal(text, &again); err != nil {
+			t.Fatal(err)
+		}
+		back, err := topo.Restore(again)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := json.Marshal(back.Desired()); string(got) != string(text) {
+			t.Fatalf("restored\n%s\nfrom\n%s", got, text)
+		}
+		// What is in place already is no change.
+		y := s.Begin()
+		y.Replace(d.Topology())
+		if same, _, err := y.Commit(); err != nil || same != s {
+			t.Fatal("replacing the topology by itself:", err)
+		}
+	})
+}
+
+// checkInvariants recomputes from the outside what a Snapshot keeps as indexes.
+func checkInvariants(t *rapid.T, s *topo.Snapshot, ids map[topo.ID]string) {
+	give := func(id topo.ID, object string) {
+		if id == 0 || id > topo.MaxID {
+			t.Fatalf("%s has ID %d", object, id)
+		}
+		if was, ok := ids[id]; ok && was != object {
+			t.Fatalf("ID %d was %s and is %s", id, was, object)
+		}
+		ids[id] = object
+		if kind, name, ok := s.ObjectByID(id); !ok || kind+" "+name != object {
+			t.Fatalf("ObjectByID(%d) = %s %s, want %s", id, kind, name, object)
+		}
+	}
+	for _, v := range s.Tenants() {
+		give(v.ID, "tenant "+v.Name)
+	}
+	type key struct {
+		e topo.Encap
+		k uint32
+	}
+	keys := map[key]string{}
+	for _, r := range s.RetiredKeys() {
+		keys[key{r.Encap, r.Key}] = "retired by " + r.Network
+	}
+	for _, n := range s.Networks() {
+		give(n.ID, "network "+n.FullName())
+		k := key{n.Encap, n.Key}
+		if other, ok := keys[k]; ok {
+			t.Fatalf("key %v is %s's and %s", k, n.FullName(), other)
+		}
+		keys[k] = n.FullName()
+		if s.NetworkByKey(n.Encap, n.Key) != n || s.Network(n.FullName()) != n || s.Segment(n.ID).Network != n {
+			t.Fatal("an index does not have", n.FullName())
+		}
+	}
+	teps := map[netip.Addr]bool{}
+	for _, h := range s.Hosts() {
+		give(h.ID, "host "+h.Name)
+		if h.TEP.IsValid() && teps[h.TEP] {
+			t.Fatal("two hosts have", h.TEP)
+		}
+		teps[h.TEP] = true
+	}
+	want := map[topo.ID][]string{}
+	on := map[string]map[topo.ID]bool{}
+	for _, p := range s.Ports() {
+		give(p.ID, "port "+p.Name)
+		if p.MAC.IsZero() || p.MAC.IsMulticast() || s.PortByIfaceID(p.UUID.String()) != p {
+			t.Fatalf("%+v", p)
+		}
+		b := s.Bindings(p.Name)
+		if len(b) == 0 {
+			continue
+		}
+		networks := []string{p.Network}
+		if p.Trunk != nil {
+			networks = nil
+			for _, v := range p.Trunk.VLANs {
+				networks = append(networks, v.Network)
+			}
+		}
+		for _, name := range networks {
+			id := s.Network(name).ID
+			want[id] = append(want[id], fmt.Sprintf("%06d@%s:%d", p.ID, b[0].Host, b[0].OFPort))
+			if on[b[0].Host] == nil {
+				on[b[0].Host] = map[topo.ID]bool{}
+			}
+			on[b[0].Host][id] = true
+		}
+	}
+	for _, n := range s.Networks() {
+		var got []string
+		for _, m := range s.Segment(n.ID).Members {
+			if s.Port(m.Port.Name) != m.Port || s.Host(m.Host.Name) != m.Host {
+				t.Fatal("a member of", n.FullName(), "is of an older snapshot")
+			}
+			got = append(got, fmt.Sprintf("%06d@%s:%d", m.Port.ID, m.Host.Name, m.OFPort))
+		}
+		slices.Sort(want[n.ID])
+		if !slices.Equal(got, want[n.ID]) {
+			t.Fatalf("members of %s: %v, want %v", n.FullName(), got, want[n.ID])
+		}
+	}
+	for _, h := range s.Hosts() {
+		var got []topo.ID
+		for _, seg := range s.SegmentsOn(h.Name) {
+			if s.Segment(seg.Network.ID) != seg || !on[h.Name][seg.Network.ID] {
+				t.Fatal("a host has a segment of an older snapshot, or one too many")
+			}
+			got = append(got, seg.Network.ID)
+		}
+		if len(got) != len(on[h.Name]) || !slices.IsSorted(got) {
+			t.Fatalf("segments on %s: %v, want %v", h.Name, got, on[h.Name])
+		}
+	}
+}
+
+// checkSharing holds that what is equal is the same pointer, and what differs is
+// among the changes.
+func checkSharing(t *rapid.T, old, next *topo.Snapshot, c topo.Changes) {
+	changed := map[string]bool{}
+	for _, o := range c.Objects {
+		changed[o.Kind+" "+o.Name] = true
+	}
+	for _, p := range next.Ports() {
+		was := old.Port(p.Name)
+		if same := was != nil && reflect.DeepEqual(was, p); same != (was == p) || same == changed["port "+p.Name] {
+			t.Fatal("port", p.Name, "is equal and not shared, or not among the changes")
+		}
+	}
+	for _, h := range next.Hosts() {
+		was := old.Host(h.Name)
+		if same := was != nil && *was == *h; same != (was == h) || same == changed["host "+h.Name] {
+			t.Fatal("host", h.Name, "is equal and not shared, or not among the changes")
+		}
+	}
+	var differ []topo.ID
+	for _, n := range next.Networks() {
+		a, b := old.Segment(n.ID), next.Segment(n.ID)
+		if a == nil || a.Network != b.Network || !slices.Equal(a.Members, b.Members) {
+			differ = append(differ, n.ID)
+		} else if a != b {
+			t.Fatal("segment", n.ID, "is equal and not shared")
+		}
+		if a == nil {
+			continue
+		}
+		for _, m := range b.Members {
+			i := slices.IndexFunc(a.Members, func(o *topo.Member) bool { return *o == *m })
+			if i >= 0 && a.Members[i] != m {
+				t.Fatal("a member is equal and not shared")
+			}
+		}
+	}
+	for _, n := range old.Networks() {
+		if next.Segment(n.ID) == nil {
+			differ = append(differ, n.ID)
+		}
+	}
+	slices.SortFunc(differ, cmp.Compare)
+	if !slices.Equal(differ, c.Segments) {
+		t.Fatalf("segments %v differ, and the changes have %v", differ, c.Segments)
+	}
+	a, b := old.Desired(), next.Desired()
+	a.Revision, b.Revision = 0, 0
+	if reflect.DeepEqual(a, b) == c.Desired {
+		t.Fatal("Changes.Desired is", c.Desired)
+	}
+}
+
+// dump is everything that a Snapshot tells, as text.
+func dump(s *topo.Snapshot) string {
+	text, _ := json.Marshal(s.Desired())
+	out := string(text)
+	for _, n := range s.Networks() {
+		for _, m := range s.Segment(n.ID).Members {
+			out += fmt.Sprintf("\n%s %s %s %d", n.FullName(), m.Port.Name, m.Host.Name, m.OFPort)
+		}
+	}
+	for _, h := range s.Hosts() {
+		out += fmt.Sprintf("\n%+v", *h)
+	}
+	return out + fmt.Sprintf("\n%v %v", s.Unclaimed(), s.Conflicts())
+}
