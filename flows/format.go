@@ -24,7 +24,14 @@ type printer struct {
 func (p *printer) str(s string)              { p.b = append(p.b, s...) }
 func (p *printer) printf(f string, a ...any) { p.b = fmt.Appendf(p.b, f, a...) }
 func (p *printer) dec(v uint64)              { p.b = strconv.AppendUint(p.b, v, 10) }
-func (p *printer) hex(v uint64)              { p.b = strconv.AppendUint(append(p.b, "0x"...), v, 16) }
+
+// hex writes zero without a prefix, as C's %#x does.
+func (p *printer) hex(v uint64) {
+	if v != 0 {
+		p.str("0x")
+	}
+	p.b = strconv.AppendUint(p.b, v, 16)
+}
 
 // String is the flow as `ovs-ofctl --no-names --no-stats dump-flows` prints it; it
 // can be given to ovs-ofctl add-flow as it is.
@@ -52,7 +59,9 @@ func (s FlowStats) Format(o FormatOptions) string {
 const defaultPriority = 32768
 
 func (p *printer) flow(f *Flow, s *FlowStats) {
-	p.printf("cookie=0x%x, ", uint64(f.Cookie))
+	if s != nil || f.Cookie != 0 {
+		p.printf("cookie=0x%x, ", uint64(f.Cookie))
+	}
 	if s != nil {
 		p.printf("duration=%ds, ", s.Duration)
 	}
@@ -231,7 +240,8 @@ const currentTable = 255
 // several runs, which is not in normal form, is a set_field with a mask.
 func (p *printer) setField(a SetField) {
 	mask := a.Mask.and(a.Field.FullMask())
-	if mask != a.Field.FullMask() && a.normal() {
+	// The switch takes no set_field of in_port, only a load.
+	if (mask != a.Field.FullMask() || a.Field == InPort) && a.normal() {
 		from := a.Mask.trailingZeros()
 		p.str("load:")
 		p.hex(a.Value.shr(uint(from)).Lo)
@@ -246,10 +256,6 @@ func (p *printer) setField(a SetField) {
 		p.value(a.Field, mask)
 	}
 	p.str("->")
-	if a.Field == InPort {
-		p.str("in_port_oxm") // in_port is the 16-bit field of OpenFlow 1.0
-		return
-	}
 	p.str(a.Field.Name())
 }
 

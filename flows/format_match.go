@@ -74,10 +74,10 @@ func (p *printer) match(m Match) {
 }
 
 // pcpWritten reports whether the entry for VLANVID has said VLANPCP too, as it
-// does when the VID is matched in part.
+// does unless the VID is matched whole.
 func (p *printer) pcpWritten(m Match) bool {
 	vid, ok := m.Get(VLANVID)
-	return ok && vid.Mask != VLANVID.FullMask() && vid.Mask.Lo != vlanPresent
+	return ok && (vid.Mask != VLANVID.FullMask() || vid.Value.Lo&vlanPresent == 0)
 }
 
 func (p *printer) entry(m Match, e FieldMatch) {
@@ -100,7 +100,7 @@ func (p *printer) entry(m Match, e FieldMatch) {
 		return
 	case CTState:
 		p.str("ct_state=")
-		p.flags(e, ctStateNames[:], false)
+		p.flags(e, ctStateNames[:], full)
 		return
 	}
 	p.str(e.Field.matchName())
@@ -110,13 +110,24 @@ func (p *printer) entry(m Match, e FieldMatch) {
 		p.printf("0x%x/0x%x", e.Value.Lo, e.Mask.Lo)
 		return
 	}
-	p.value(e.Field, e.Value)
+	switch e.Field {
+	case IPv6Label:
+		p.printf("0x%05x", e.Value.Lo)
+	case EthType:
+		p.printf("0x%04x", e.Value.Lo)
+	default:
+		p.value(e.Field, e.Value)
+	}
 	if full {
 		return
 	}
 	p.str("/")
 	if n := prefixLen(e.Mask, e.Field.Bits()); n >= 0 && (style == styleIPv4 || style == styleIPv6) {
 		p.dec(uint64(n))
+		return
+	}
+	if e.Field == IPv6Label {
+		p.printf("0x%05x", e.Mask.Lo)
 		return
 	}
 	p.value(e.Field, e.Mask)
@@ -233,6 +244,11 @@ func (p *printer) value(f Field, v Value) {
 		binary.BigEndian.PutUint32(b[:], uint32(v.Lo))
 		p.b = netip.AddrFrom4(b).AppendTo(p.b)
 	case styleIPv6:
+		if v.Hi == 0 && v.Lo>>32 == 0 && v.Lo>>16 != 0 {
+			p.str("::") // as C libraries write an IPv4-compatible address
+			p.value(IPv4Src, v)
+			return
+		}
 		p.b = netip.AddrFrom16(v.bytes16()).AppendTo(p.b)
 	default:
 		if v.Hi != 0 {

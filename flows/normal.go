@@ -42,15 +42,8 @@ func (m Match) canonical() bool {
 		}
 		last = e.Field
 	}
-	// An absent tag is matched in one way: no CFI bit means no tag and so no VID.
-	if e, ok := m.Get(VLANVID); ok && e.noTag() {
-		return e.Mask == VLANVID.FullMask()
-	}
 	return true
 }
-
-// noTag reports whether a constraint on VLANVID is met by untagged packets only.
-func (e FieldMatch) noTag() bool { return e.Mask.Lo&vlanPresent != 0 && e.Value.Lo == 0 }
 
 func (m Match) normalize() Match {
 	out := make(Match, 0, len(m)+1)
@@ -61,9 +54,6 @@ func (m Match) normalize() Match {
 			out = out.WithMask(e.Field, e.Value, e.Mask)
 		}
 	}
-	if e, ok := out.Get(VLANVID); ok && e.noTag() {
-		out = out.With(VLANVID, Value{})
-	}
 	return out
 }
 
@@ -71,8 +61,8 @@ func (m Match) normalize() Match {
 // and VID in one field, the priority in another, which cannot be matched in part.
 func (m Match) withTCI(e FieldMatch) Match {
 	m = m.WithMask(VLANVID, e.Value, e.Mask)
-	if vid, ok := m.Get(VLANVID); ok && vid.noTag() {
-		return m
+	if e.Value.IsZero() && e.Mask == VLANTCI.FullMask() {
+		return m // untagged, in which a priority means nothing
 	}
 	return m.WithMask(VLANPCP, e.Value.shr(13), e.Mask.shr(13))
 }

@@ -184,8 +184,8 @@ func parseSetField(arg word) (Action, error) {
 		return nil, arg.errorf("set_field: want VALUE[/MASK]->FIELD")
 	}
 	f, known := ByName(dst.text)
-	if dst.text == "in_port" {
-		return nil, dst.errorf("set_field: in_port is the 16-bit field of OpenFlow 1.0; write in_port_oxm")
+	if f == InPort {
+		return nil, dst.errorf("set_field: Open vSwitch takes no set_field of in_port; write load:PORT->OXM_OF_IN_PORT[]")
 	}
 	if !known {
 		return nil, dst.errorf("%q: unknown field", dst.text)

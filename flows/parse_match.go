@@ -18,6 +18,7 @@ func parseMatch(words []word) (Match, error) {
 	}
 	// What other words mean depends on the protocol, wherever that stands.
 	rest := words[:0]
+	var protos []word // nw_proto, which in ARP is the operation
 	for _, w := range words {
 		key, val, hasVal := w.cut("=")
 		var err error
@@ -31,14 +32,29 @@ func parseMatch(words []word) (Match, error) {
 			if err == nil && p.ipProto >= 0 {
 				err = put(w, IPProto, U(uint64(p.ipProto)), IPProto.FullMask())
 			}
-		case key.text == "dl_type" || key.text == "eth_type" || key.text == "nw_proto" || key.text == "ip_proto":
-			f, _ := ByName(key.text)
-			var v, mask Value
-			if v, mask, err = parseMasked(f, val); err == nil {
-				err = put(w, f, v, mask)
+		case key.text == "nw_proto" || key.text == "ip_proto":
+			protos = append(protos, w)
+		case key.text == "dl_type" || key.text == "eth_type":
+			var v Value
+			if v, err = parseValue(EthType, val); err == nil {
+				err = put(w, EthType, v, EthType.FullMask())
 			}
 		default:
 			rest = append(rest, w)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, w := range protos {
+		f := IPProto
+		if et, ok := m.Get(EthType); ok && isARP(et.Value) {
+			f = ARPOp
+		}
+		_, val, _ := w.cut("=")
+		v, err := parseValue(f, val)
+		if err == nil {
+			err = put(w, f, v, f.FullMask())
 		}
 		if err != nil {
 			return nil, err
@@ -117,6 +133,8 @@ func parseDLVLAN(val word) (Field, Value, Value, error) {
 	return VLANVID, U(n | vlanPresent), VLANVID.FullMask(), err
 }
 
+func isARP(ethType Value) bool { return ethType.Lo == ethARP || ethType.Lo == ethRARP }
+
 // contextField is the field that a name means by the protocol of the match.
 func contextField(ctx Match, name string) (Field, bool) {
 	et, _ := ctx.Get(EthType)
@@ -125,7 +143,6 @@ func contextField(ctx Match, name string) (Field, bool) {
 		f, ok := by[proto.Value.Lo]
 		return f, ok
 	}
-	arp := et.Value.Lo == ethARP || et.Value.Lo == ethRARP
 	switch name {
 	case "tp_src":
 		return pick(map[uint64]Field{protoTCP: TCPSrc, protoUDP: UDPSrc, protoSCTP: SCTPSrc, protoICMP: ICMPType, protoV6: ICMPv6Type})
@@ -136,9 +153,9 @@ func contextField(ctx Match, name string) (Field, bool) {
 	case "icmp_code":
 		return ICMPv6Code, et.Value.Lo == ethIPv6
 	case "nw_src":
-		return ARPSPA, arp
+		return ARPSPA, isARP(et.Value)
 	case "nw_dst":
-		return ARPTPA, arp
+		return ARPTPA, isARP(et.Value)
 	}
 	return 0, false
 }

@@ -1,0 +1,283 @@
+package flows
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Validate reports why a switch would refuse f, or take it for something else:
+// a match that is not canonical or lacks a prerequisite, a mask on a field that
+// has none, a goto that does not go forward, a reserved port where none may be,
+// an action on a field that the flow does not match. The error names the flow.
+// It does not know which groups and meters exist.
+func (f *Flow) Validate() error {
+	if err := f.validate(); err != nil {
+		return fmt.Errorf("flow %q: %w", f, err)
+	}
+	return nil
+}
+
+func (f *Flow) validate() error {
+	if f.Table > maxTable {
+		return fmt.Errorf("table %d: the last table is %d", f.Table, maxTable)
+	}
+	if err := f.Match.Validate(); err != nil {
+		return err
+	}
+	if f.Goto != 0 && (f.Goto <= f.Table || f.Goto > maxTable) {
+		return fmt.Errorf("goto_table:%d from table %d: must go to a higher table, at most %d", f.Goto, f.Table, maxTable)
+	}
+	if f.Meter > maxMeter {
+		return fmt.Errorf("meter:%d: the last meter is %d", f.Meter, maxMeter)
+	}
+	if f.Metadata&^f.MetadataMask != 0 {
+		return fmt.Errorf("write_metadata:0x%x/0x%x: value has bits outside its mask", f.Metadata, f.MetadataMask)
+	}
+	if err := validateActions(f.Match, f.Apply); err != nil {
+		return err
+	}
+	for _, a := range f.Write {
+		switch a.(type) {
+		case Resubmit, Move:
+			return fmt.Errorf("%s: cannot be in write_actions", formatAction(a))
+		}
+	}
+	return validateActions(f.Match, f.Write)
+}
+
+const (
+	// maxTable is the last table for flows: Open vSwitch has 254 for itself, and
+	// 255 means "all tables".
+	maxTable = 253
+	// maxMeter is OFPM_MAX.
+	maxMeter = 0xffff0000
+	// maxSwitchPort is the last port of Open vSwitch, whose ports have 16 bits with
+	// 256 reserved.
+	maxSwitchPort = 0xfeff
+	// maxTags is FLOW_MAX_VLAN_HEADERS of Open vSwitch.
+	maxTags = 2
+)
+
+// Validate reports why m is not canonical, or which prerequisite it lacks.
+func (m Match) Validate() error {
+	last := Field(0)
+	for _, e := range m {
+		switch {
+		case !e.Field.Valid():
+			return fmt.Errorf("match: %s is not a field", e.Field)
+		case e.Field == last:
+			return fmt.Errorf("match: %s twice", e.Field)
+		case e.Field < last:
+			return fmt.Errorf("match: %s after %s; build matches by With", e.Field, last)
+		case e.Mask.IsZero():
+			return fmt.Errorf("match: %s with a zero mask; leave it out", e.Field)
+		case !e.Mask.andNot(e.Field.FullMask()).IsZero() || !e.Value.andNot(e.Mask).IsZero():
+			return fmt.Errorf("match: %s has bits outside its mask or its %d bits", e.Field, e.Field.Bits())
+		case e.Mask != e.Field.FullMask() && !e.Field.Maskable():
+			return fmt.Errorf("match: %s cannot be matched in part", e.Field)
+		case !m.satisfies(e.Field):
+			return fmt.Errorf("match: %s needs %s", e.Field, needs(e.Field))
+		}
+		if err := e.validateValue(); err != nil {
+			return fmt.Errorf("match: %w", err)
+		}
+		last = e.Field
+	}
+	return nil
+}
+
+// validateValue is about fields of which not every value can be matched.
+func (e FieldMatch) validateValue() error {
+	switch e.Field {
+	case InPort:
+		if n := uint32(e.Value.Lo); !physical(n) && n != PortLocal && n != PortController {
+			return fmt.Errorf("in_port=%d: not a port a packet comes from", n)
+		}
+	case VLANTCI:
+		return errors.New("vlan_tci: OpenFlow 1.3 matches vlan_vid and vlan_pcp instead (see Normalize)")
+	case VLANVID:
+		if e.Mask == VLANVID.FullMask() && e.Value.Lo != 0 && e.Value.Lo&vlanPresent == 0 {
+			return fmt.Errorf("vlan_vid=%d: a VLAN ID without the present bit 0x1000 matches nothing", e.Value.Lo)
+		}
+	case IPFrag:
+		for _, f := range frags {
+			if f.value == e.Value.Lo && f.mask == e.Mask.Lo {
+				return nil
+			}
+		}
+		return fmt.Errorf("nw_frag=%d/%d: must be one of yes, no, first, later, not_later", e.Value.Lo, e.Mask.Lo)
+	case CTState:
+		if e.Mask.Lo>>len(ctStateNames) != 0 {
+			return fmt.Errorf("ct_state: mask 0x%x has bits beyond the %d that Open vSwitch knows", e.Mask.Lo, len(ctStateNames))
+		}
+	}
+	return nil
+}
+
+// needs names the prerequisites of a field.
+func needs(f Field) string {
+	s := ""
+	for i, m := range f.Prerequisites() {
+		if i > 0 {
+			s += " or "
+		}
+		s += m.String()
+	}
+	return s
+}
+
+// physical reports whether n may be the number of a port of the switch.
+func physical(n uint32) bool { return 1 <= n && n <= maxSwitchPort }
+
+func formatAction(a Action) string { return FormatActions([]Action{a}, FormatOptions{}) }
+
+// validateActions checks a list of actions on packets that m matches.
+func validateActions(m Match, as []Action) error {
+	tags := 0 // known to be there
+	if m.satisfies(VLANPCP) {
+		tags = 1
+	}
+	for _, a := range as {
+		var err error
+		switch a := a.(type) {
+		case Output:
+			if !physical(a.Port) && (a.Port < PortInPort || a.Port == PortTable || a.Port == PortAny) {
+				err = fmt.Errorf("not a port to output to; Open vSwitch has ports 1 to %d", maxSwitchPort)
+			} else if a.Port == PortController {
+				err = errors.New("use ToController, which says how much of the packet to send")
+			}
+		case ToController:
+		case OutputReg:
+			err = a.Src.validate(m)
+		case ToGroup:
+			if a.ID > GroupMaxID {
+				err = fmt.Errorf("the last group is %d", GroupMaxID)
+			}
+		case SetField:
+			err = a.validate(m)
+		case Move:
+			err = a.validate(m)
+		case PushVLAN:
+			if a.EtherType != 0x8100 && a.EtherType != 0x88a8 {
+				err = errors.New("a VLAN tag has EtherType 0x8100 or 0x88a8")
+			} else if tags == maxTags {
+				err = fmt.Errorf("more than the %d tags Open vSwitch handles", maxTags)
+			}
+			tags++
+			m = m.WithMask(VLANVID, U(vlanPresent), U(vlanPresent))
+		case PopVLAN:
+			if !m.satisfies(VLANPCP) {
+				err = fmt.Errorf("the flow must match %s", needs(VLANPCP))
+			}
+			if tags--; tags <= 0 {
+				m = m.WithMask(VLANVID, Value{}, Value{})
+			}
+		case DecTTL:
+			if !m.satisfies(IPTTL) {
+				err = fmt.Errorf("the flow must match %s", needs(IPTTL))
+			}
+		case Resubmit:
+			if !physical(a.Port) && a.Port != PortInPort && a.Port != PortLocal {
+				err = fmt.Errorf("%d is not a port a packet comes from", a.Port)
+			}
+		default:
+			err = fmt.Errorf("%T is not an action of this package", a)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", formatAction(a), err)
+		}
+	}
+	return nil
+}
+
+func (s SetField) validate(m Match) error {
+	switch {
+	case !s.Field.Writable():
+		return fmt.Errorf("%s cannot be written", s.Field)
+	case s.Mask.IsZero():
+		return errors.New("no bit is written; leave it out")
+	case !s.normal():
+		return errors.New("the mask must be one run of bits, with no value bits outside (see Normalize)")
+	case s.Field == VLANVID && s.Mask == VLANVID.FullMask() && s.Value.Lo&vlanPresent == 0:
+		return errors.New("a VLAN ID is written with the present bit 0x1000; use PopVLAN to remove a tag")
+	case s.Field == VLANVID && s.Mask != VLANVID.FullMask() && s.Mask.Lo&vlanPresent != 0:
+		return errors.New("the present bit is written with the whole vlan_vid only")
+	}
+	return present(m, s.Field)
+}
+
+func (a Move) validate(m Match) error {
+	if a.Src.Bits != a.Dst.Bits {
+		return fmt.Errorf("%d bits to %d bits", a.Src.Bits, a.Dst.Bits)
+	}
+	if !a.Dst.Field.Writable() {
+		return fmt.Errorf("%s cannot be written", a.Dst.Field)
+	}
+	if err := a.Src.validate(m); err != nil {
+		return err
+	}
+	return a.Dst.validate(m)
+}
+
+func (s Subfield) validate(m Match) error {
+	switch {
+	case !s.Field.Valid():
+		return fmt.Errorf("%s is not a field", s.Field)
+	case s.Bits == 0 || int(s.Offset)+int(s.Bits) > int(s.Field.loadBits()):
+		return fmt.Errorf("bits %d to %d of %s, which has %d", s.Offset, int(s.Offset)+int(s.Bits)-1, s.Field, s.Field.loadBits())
+	}
+	return present(m, s.Field)
+}
+
+// present checks that packets which m matches have the field. The present bit of
+// a VLAN tag is a condition for writing the VID, though not for matching it.
+func present(m Match, f Field) error {
+	if f == VLANVID {
+		if !m.satisfies(VLANPCP) {
+			return fmt.Errorf("%s: the flow must match %s or push a tag", f, needs(VLANPCP))
+		}
+		return nil
+	}
+	if !m.satisfies(f) {
+		return fmt.Errorf("%s: the flow must match %s", f, needs(f))
+	}
+	return nil
+}
+
+// Validate reports why a switch would refuse g.
+func (g *Group) Validate() error {
+	if g.ID > GroupMaxID {
+		return fmt.Errorf("group %d: the last group is %d", g.ID, GroupMaxID)
+	}
+	if int(g.Type) >= len(groupTypes) {
+		return fmt.Errorf("group %d: %d is not a type of group", g.ID, g.Type)
+	}
+	if g.Type == GroupIndirect && len(g.Buckets) != 1 {
+		return fmt.Errorf("group %d: an indirect group has one bucket, not %d", g.ID, len(g.Buckets))
+	}
+	for i, b := range g.Buckets {
+		if b.Weight != 0 && g.Type != GroupSelect {
+			return fmt.Errorf("group %d, bucket %d: a weight is for select groups only", g.ID, i)
+		}
+		if g.Type == GroupFastFailover && b.WatchPort == PortAny && b.WatchGroup == GroupAny {
+			return fmt.Errorf("group %d, bucket %d: fast failover needs a watch_port or watch_group", g.ID, i)
+		}
+		for _, a := range b.Actions {
+			if to, ok := a.(ToGroup); ok && to.ID == g.ID {
+				return fmt.Errorf("group %d, bucket %d: refers to itself", g.ID, i)
+			}
+		}
+	}
+	return nil
+}
+
+// Validate reports why a switch would refuse m.
+func (m *Meter) Validate() error {
+	if m.ID == 0 || m.ID > maxMeter {
+		return fmt.Errorf("meter %d: meters are 1 to %d", m.ID, maxMeter)
+	}
+	if len(m.Bands) == 0 {
+		return fmt.Errorf("meter %d: has no band", m.ID)
+	}
+	return nil
+}
