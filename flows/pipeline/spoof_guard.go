@@ -132,7 +132,8 @@ func (g *guard) ipv6(addresses []netip.Addr, mac topo.MAC) {
 	for _, a := range append(own, linkLocal(mac)) {
 		g.pass(guardOwn, ip6.With(flows.IPv6Src, flows.IP(a)), L2Dst)
 		g.pass(guardNDOwn, icmp6.With(flows.IPv6Src, flows.IP(a)).
-			With(flows.ICMPv6Type, flows.U(ndAdvertisement)).With(flows.NDTarget, flows.IP(a)), L2Dst)
+			With(flows.ICMPv6Type, flows.U(ndAdvertisement)).With(flows.ICMPv6Code, flows.U(0)).
+			With(flows.NDTarget, flows.IP(a)), L2Dst)
 	}
 	g.pass(guardOwn, icmp6.With(flows.IPv6Src, flows.U(0)).With(flows.ICMPv6Type, flows.U(ndSolicitation)), L2Dst)
 	g.drop(guardNDRest, DropSpoofedND, icmp6.With(flows.ICMPv6Type, flows.U(ndAdvertisement)))

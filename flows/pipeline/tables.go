@@ -49,7 +49,7 @@ var pipeline = [...]Declaration{
 		"(port), (port, VLAN) or (tunnel port, key) → network; the tag comes off"},
 	{SpoofGuard, "spoof_guard", "admit",
 		[]f.Field{f.InPort, regNetwork, regOrigin, f.TunIPv4Src, f.TunIPv6Src, f.EthSrc, f.EthType, f.IPProto,
-			f.IPv4Src, f.IPv6Src, f.ARPOp, f.ARPSPA, f.ARPSHA, f.ICMPv6Type, f.NDTarget},
+			f.IPv4Src, f.IPv6Src, f.ARPOp, f.ARPSPA, f.ARPSHA, f.ICMPv6Type, f.ICMPv6Code, f.NDTarget},
 		nil,
 		[]Table{ARPND, L2Dst}, "", "drop no-row",
 		"a source (MAC, IP, ARP, ND, tunnel endpoint) must belong to where the packet came from"},
