@@ -1,6 +1,9 @@
 package topo
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // What goes round an inner Ethernet frame, in bytes.
 const (
@@ -98,7 +101,8 @@ func (s *Snapshot) CheckMTU(underlayMTU int) error {
 		object := KindNetwork + " " + n.FullName()
 		mtu, err := MTU(underlayMTU, n.Encap, overIPv6)
 		if err != nil {
-			ps.add(&Problem{Object: object, What: err.Error()})
+			what, hint, _ := strings.Cut(err.Error(), "; ")
+			ps.add(&Problem{Object: object, What: what, Hint: hint})
 			continue
 		}
 		for _, p := range s.PortsIn(n.FullName()) {

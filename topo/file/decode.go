@@ -41,7 +41,9 @@ func (d *decoder) document(root ast.Node) {
 func (d *decoder) name(fs *fields, what string) string {
 	n, ok := fs.values["name"]
 	if !ok {
-		d.fail(fs.at, what+" has no name", "add a name")
+		if !fs.has("name") {
+			d.fail(fs.at, what+" has no name", "add a name")
+		}
 		return ""
 	}
 	before := d.count
@@ -93,12 +95,15 @@ func (d *decoder) underlay(n ast.Node) {
 }
 
 func (d *decoder) host(n ast.Node) {
-	fs, _ := d.mapping(n, "a host", "name", "uuid", "tep")
+	fs, ok := d.mapping(n, "a host", "name", "uuid", "tep")
+	if !ok {
+		return
+	}
 	name, ok := d.declare(fs, topo.KindHost, "")
 	if !ok {
 		return
 	}
-	if _, ok := fs.values["tep"]; !ok {
+	if !fs.has("tep") {
 		d.fail(fs.at, fs.what+" has no tep", "give the address of its tunnel endpoint, like tep: 192.0.2.1")
 	}
 	d.file.Topology.Hosts = append(d.file.Topology.Hosts, topo.Host{
@@ -106,7 +111,10 @@ func (d *decoder) host(n ast.Node) {
 }
 
 func (d *decoder) tenant(n ast.Node) {
-	fs, _ := d.mapping(n, "a tenant", "name", "uuid", "networks")
+	fs, ok := d.mapping(n, "a tenant", "name", "uuid", "networks")
+	if !ok {
+		return
+	}
 	name, ok := d.declare(fs, topo.KindTenant, "")
 	if !ok {
 		return
@@ -118,7 +126,10 @@ func (d *decoder) tenant(n ast.Node) {
 }
 
 func (d *decoder) network(n ast.Node, tenant string) {
-	fs, _ := d.mapping(n, "a network", "name", "uuid", "encap", "key", "subnets")
+	fs, ok := d.mapping(n, "a network", "name", "uuid", "encap", "key", "subnets")
+	if !ok {
+		return
+	}
 	name, ok := d.declare(fs, topo.KindNetwork, tenant+"/")
 	if !ok {
 		return
@@ -160,7 +171,10 @@ func encapName(e topo.Encap) string {
 }
 
 func (d *decoder) port(n ast.Node) {
-	fs, _ := d.mapping(n, "a port", "name", "uuid", "mac", "profile", "network", "addresses", "trunk", "host", "netns", "interface")
+	fs, ok := d.mapping(n, "a port", "name", "uuid", "mac", "profile", "network", "addresses", "trunk", "host", "netns", "interface")
+	if !ok {
+		return
+	}
 	name, ok := d.declare(fs, topo.KindPort, "")
 	if !ok {
 		return
@@ -249,7 +263,9 @@ func (d *decoder) subPort(n ast.Node, object, path, what string) (s topo.SubPort
 	fs.of(object, path+".")
 	s.Network = fs.text("network")
 	if _, ok := fs.values["network"]; !ok {
-		d.fail(fs.at, what+" has no network", "write {network: tenant/network, addresses: [...]}")
+		if !fs.has("network") {
+			d.fail(fs.at, what+" has no network", "write {network: tenant/network, addresses: [...]}")
+		}
 		d.spoil(object, path)
 	}
 	s.Addresses = parsedList(fs, "addresses", parseAddr)

@@ -39,18 +39,18 @@ func (e *Error) Unwrap() error {
 // maxErrors is the most mistakes that are reported of one file.
 const maxErrors = 1000
 
-// joinErrors is all of them in file order, joined; nil if there are none.
-func joinErrors(list []*Error) error {
+// joinErrors is all of them in file order, joined; nil if there are none. more is
+// how many there are that are not in the list.
+func joinErrors(list []*Error, more int) error {
 	slices.SortStableFunc(list, func(a, b *Error) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	var errs []error
-	for i, e := range list {
-		if i == maxErrors {
-			errs = append(errs, fmt.Errorf("%s: and %d more mistakes", e.File, len(list)-maxErrors))
-			break
-		}
+	for _, e := range list[:min(len(list), maxErrors)] {
 		errs = append(errs, e)
+	}
+	if more += max(len(list)-maxErrors, 0); more > 0 {
+		errs = append(errs, fmt.Errorf("%s: and %d more mistakes", list[0].File, more))
 	}
 	return errors.Join(errs...)
 }
@@ -89,7 +89,7 @@ func (f *File) Locate(err error) error {
 	for _, p := range problems {
 		list = append(list, f.locate(p))
 	}
-	return joinErrors(list)
+	return joinErrors(list, 0)
 }
 
 func (f *File) locate(p *topo.Problem) *Error {
@@ -99,7 +99,7 @@ func (f *File) locate(p *topo.Problem) *Error {
 		return e
 	}
 	if other, ok := f.positions.find(p.Other, ""); ok {
-		e.What += fmt.Sprintf(" (line %d)", other.line)
+		e.What += fmt.Sprintf(" (%s is in line %d)", p.Other, other.line)
 	}
 	return e
 }

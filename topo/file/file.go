@@ -48,7 +48,7 @@ func Parse(name string, data []byte) (*File, error) {
 		}
 	}
 	if len(list) > 0 {
-		return nil, joinErrors(list)
+		return nil, joinErrors(list, d.count-len(d.errors))
 	}
 	return f, nil
 }
@@ -66,7 +66,7 @@ func Check(f *File, base *topo.Snapshot) (*topo.Snapshot, topo.Changes, error) {
 	for _, p := range problems {
 		list = append(list, f.locate(p))
 	}
-	return base, topo.Changes{}, joinErrors(list)
+	return base, topo.Changes{}, joinErrors(list, 0)
 }
 
 func (f *File) check(base *topo.Snapshot) (*topo.Snapshot, topo.Changes, []*topo.Problem) {

@@ -159,6 +159,13 @@ func clip(s string) string {
 	return s
 }
 
+// has reports whether a key is there, be it misspelt, so that it is not
+// called missing as well.
+func (fs *fields) has(key string) bool {
+	_, ok := fs.values[key]
+	return ok || slices.Contains(fs.misspelt, key)
+}
+
 // of says whose fields these are and remembers where they are.
 func (fs *fields) of(object, path string) {
 	fs.object, fs.path = object, path

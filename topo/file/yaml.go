@@ -36,7 +36,7 @@ const (
 // checked before it sees them.
 func parseYAML(name string, data []byte) (ast.Node, error) {
 	fail := func(at position, what, hint string) error {
-		return joinErrors([]*Error{{File: name, Line: at.line, Column: at.column, What: what, Hint: hint}})
+		return joinErrors([]*Error{{File: name, Line: at.line, Column: at.column, What: what, Hint: hint}}, 0)
 	}
 	if len(data) > MaxSize {
 		return nil, fail(position{1, 1}, fmt.Sprintf("the file has %d bytes, more than %d", len(data), MaxSize), "split the topology")
