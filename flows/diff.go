@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 )
@@ -13,47 +14,55 @@ import (
 // Parts that both States share by pointer are skipped, so after a recompilation
 // the cost is that of what changed.
 func Diff(have, want *State) *Delta {
-	old, fresh := have.differing(want), want.differing(have)
+	oldParts, freshParts := have.unshared(want), want.unshared(have)
 	d := new(Delta)
-	diffFlows(d, old.flows, fresh.flows)
+	diffFlows(d, indexFlows(oldParts), freshParts)
 
+	old, fresh := indexNumbered(oldParts), indexNumbered(freshParts)
 	d.AddGroups, d.ModGroups, d.DelGroups = diffNumbered(old.groups, fresh.groups, (*Group).Equal, OurGroup)
 	d.AddMeters, d.ModMeters, d.DelMeters = diffNumbered(old.meters, fresh.meters, (*Meter).Equal, OurMeter)
 	return d
 }
 
-func diffFlows(d *Delta, old, fresh map[Key]*Flow) {
-	var add, mod, del, conflict []keyed
-	for key, w := range fresh {
-		h, exists := old[key]
-		switch {
-		case !w.Cookie.Ours():
-			// Nobody may program a flow that the next dump would not show as ours.
-		case !exists:
-			add = append(add, keyed{key, w})
-		case !h.Cookie.Ours():
-			conflict = append(conflict, keyed{key, w})
-		case !h.Equal(w):
-			mod = append(mod, keyed{key, w})
+// diffFlows takes from old what is wanted; what of ours remains is to be deleted.
+func diffFlows(d *Delta, old map[Key]*Flow, fresh []*Part) {
+	var add, del, conflict []keyed
+	type change struct{ from, to keyed }
+	var mod []change
+	for _, p := range fresh {
+		for _, w := range p.Flows {
+			if !w.Cookie.Ours() {
+				continue // the next dump would not show it as ours
+			}
+			key := w.Key()
+			h, exists := old[key]
+			switch {
+			case !exists:
+				add = append(add, keyed{key, w})
+				continue
+			case !h.Cookie.Ours():
+				conflict = append(conflict, keyed{key, w})
+				continue
+			case !h.Equal(w):
+				mod = append(mod, change{keyed{key, h}, keyed{key, w}})
+			}
+			delete(old, key)
 		}
 	}
 	for key, h := range old {
-		if !h.Cookie.Ours() {
-			continue
-		}
-		if w, wanted := fresh[key]; !wanted || !w.Cookie.Ours() {
+		if h.Cookie.Ours() {
 			del = append(del, keyed{key, h})
 		}
 	}
 	sortKeyed(add)
-	sortKeyed(mod)
+	slices.SortStableFunc(mod, func(a, b change) int { return cmp.Compare(a.to.key, b.to.key) })
 	sortKeyed(del)
 	sortKeyed(conflict)
 	for _, k := range add {
 		d.AddFlows = append(d.AddFlows, k.flow)
 	}
-	for _, k := range mod {
-		d.ModFlows = append(d.ModFlows, FlowChange{Old: old[k.key], New: k.flow})
+	for _, c := range mod {
+		d.ModFlows = append(d.ModFlows, FlowChange{Old: c.from.flow, New: c.to.flow})
 	}
 	for _, k := range del {
 		d.DelFlows = append(d.DelFlows, k.flow)
@@ -86,22 +95,23 @@ func diffNumbered[E any](old, fresh map[uint32]E, equal func(E, E) bool, ours fu
 // Part, with the foreign entries of have where they were. A deletion of what is
 // not there changes nothing, as on a switch.
 func Apply(have *State, d *Delta) *State {
-	e := have.differing(nil)
+	parts := have.unshared(nil)
+	held, e := indexFlows(parts), indexNumbered(parts)
 	for _, f := range d.DelFlows {
-		delete(e.flows, f.Key())
+		delete(held, f.Key())
 	}
 	for _, f := range d.AddFlows {
-		e.flows[f.Key()] = f
+		held[f.Key()] = f
 	}
 	for _, c := range d.ModFlows {
-		e.flows[c.New.Key()] = c.New
+		held[c.New.Key()] = c.New
 	}
 	applyNumbered(e.groups, d.DelGroups, func(g *Group) uint32 { return g.ID }, d.AddGroups, d.ModGroups)
 	applyNumbered(e.meters, d.DelMeters, func(m *Meter) uint32 { return m.ID }, d.AddMeters, d.ModMeters)
 
 	p := new(Part)
-	ks := make([]keyed, 0, len(e.flows))
-	for key, f := range e.flows {
+	ks := make([]keyed, 0, len(held))
+	for key, f := range held {
 		ks = append(ks, keyed{key, f})
 	}
 	sortKeyed(ks)

@@ -148,10 +148,11 @@ func (s *State) Equal(t *State) bool {
 	if s.NumFlows() != t.NumFlows() || s.NumGroups() != t.NumGroups() || s.NumMeters() != t.NumMeters() {
 		return false
 	}
-	have, want := s.differing(t), t.differing(s)
-	return maps.EqualFunc(have.flows, want.flows, (*Flow).Equal) &&
-		maps.EqualFunc(have.groups, want.groups, (*Group).Equal) &&
-		maps.EqualFunc(have.meters, want.meters, (*Meter).Equal)
+	ours, theirs := s.unshared(t), t.unshared(s)
+	a, b := indexNumbered(ours), indexNumbered(theirs)
+	return maps.EqualFunc(indexFlows(ours), indexFlows(theirs), (*Flow).Equal) &&
+		maps.EqualFunc(a.groups, b.groups, (*Group).Equal) &&
+		maps.EqualFunc(a.meters, b.meters, (*Meter).Equal)
 }
 
 func (p *Part) flows() []*Flow {
@@ -175,36 +176,47 @@ func (p *Part) meters() []*Meter {
 	return p.Meters
 }
 
-// entries are the entries of some parts, by identity.
-type entries struct {
-	flows  map[Key]*Flow
+// unshared are the parts of s that are not, by pointer, the same part of t.
+// What both share cannot differ.
+func (s *State) unshared(t *State) []*Part {
+	var parts []*Part
+	for id, p := range s.Parts() {
+		if p != nil && p != t.Part(id) {
+			parts = append(parts, p)
+		}
+	}
+	return parts
+}
+
+func indexFlows(parts []*Part) map[Key]*Flow {
+	n := 0
+	for _, p := range parts {
+		n += len(p.Flows)
+	}
+	m := make(map[Key]*Flow, n)
+	for _, p := range parts {
+		for _, f := range p.Flows {
+			m[f.Key()] = f
+		}
+	}
+	return m
+}
+
+// numbered are the groups and meters of some parts.
+type numbered struct {
 	groups map[uint32]*Group
 	meters map[uint32]*Meter
 }
 
-// differing are the entries of the parts of s that are not, by pointer, the
-// same part of t. What both share cannot differ.
-func (s *State) differing(t *State) entries {
-	n := 0
-	var parts []*Part
-	for id, p := range s.Parts() {
-		if p == nil || p == t.Part(id) {
-			continue
-		}
-		parts = append(parts, p)
-		n += len(p.Flows)
-	}
-	e := entries{make(map[Key]*Flow, n), make(map[uint32]*Group), make(map[uint32]*Meter)}
+func indexNumbered(parts []*Part) numbered {
+	n := numbered{map[uint32]*Group{}, map[uint32]*Meter{}}
 	for _, p := range parts {
-		for _, f := range p.Flows {
-			e.flows[f.Key()] = f
-		}
 		for _, g := range p.Groups {
-			e.groups[g.ID] = g
+			n.groups[g.ID] = g
 		}
 		for _, m := range p.Meters {
-			e.meters[m.ID] = m
+			n.meters[m.ID] = m
 		}
 	}
-	return e
+	return n
 }
