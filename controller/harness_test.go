@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -76,7 +77,7 @@ func testConfig(dir string) *config.Config {
 // start runs a controller until the end of the test, or stop.
 func start(t *testing.T, cfg *config.Config) *rig {
 	t.Helper()
-	c, err := New(cfg, Deps{Version: "test"})
+	c, err := New(cfg, Deps{Version: "test", Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		t.Fatal(err)
 	}

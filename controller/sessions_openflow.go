@@ -39,7 +39,7 @@ func (c *Controller) serveOpenFlow(ctx context.Context, nc net.Conn) {
 		c.refuseBridge(ctx, conn, err.Error())
 		return
 	}
-	o := &occupant{peer: peer, probe: conn.Echo, evict: func() { conn.Close() }}
+	o := &occupant{peer: peer, probe: answers(conn), evict: func() { conn.Close() }}
 	if err := h.ofSlot.claim(ctx, o, fmt.Sprintf("datapath id %016x (host %s)", conn.DatapathID(), h.name)); err != nil {
 		h.refused("refused openflow session", err)
 		c.refuseBridge(ctx, conn, err.Error())
@@ -49,6 +49,19 @@ func (c *Controller) serveOpenFlow(ctx context.Context, nc net.Conn) {
 	defer h.ofSlot.release(o)
 	c.unclaimed.remove(conn.DatapathID(), peer)
 	c.serveSwitch(ctx, h, th, conn, events)
+}
+
+// echoTimeout bounds how long a switch has to prove that it is alive when
+// another one wants its place. It is silent while it commits a large bundle.
+const echoTimeout = 3 * time.Second
+
+// answers is the probe of an OpenFlow session.
+func answers(conn *openflow.Conn) func(context.Context) error {
+	return func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, echoTimeout)
+		defer cancel()
+		return conn.Echo(ctx)
+	}
 }
 
 // serveSwitch runs the worker of a switch that has its host's slot.

@@ -4,17 +4,12 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 )
-
-// probeTimeout bounds how long a session has to prove that it is alive when
-// another one wants its place.
-const probeTimeout = 2 * time.Second
 
 // occupant is a session that holds a slot.
 type occupant struct {
 	peer string
-	// probe returns nil if the session's peer answers.
+	// probe returns nil if the session's peer is alive. It bounds its own wait.
 	probe func(context.Context) error
 	// evict ends the session.
 	evict func()
@@ -51,11 +46,11 @@ func (s *slot) claim(ctx context.Context, o *occupant, what string) error {
 		if cur == nil {
 			return nil
 		}
-		pctx, cancel := context.WithTimeout(ctx, probeTimeout)
-		err := cur.probe(pctx)
-		cancel()
-		if err == nil {
+		if err := cur.probe(ctx); err == nil {
 			return &takenError{what: what, first: cur.peer, second: o.peer}
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 		cur.evict()
 		select {
