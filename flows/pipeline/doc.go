@@ -17,3 +17,5 @@
 //
 // All functions are pure and safe for concurrent use.
 package pipeline
+
+//go:generate go test -run "Golden|Reference" -update .
