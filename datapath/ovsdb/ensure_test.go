@@ -2,6 +2,7 @@ package ovsdb
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -244,11 +245,12 @@ func TestSessionEndsWithContextAndPeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	cancel()
-	<-s.Done()
+	if err := ended(t, s); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
 	s = h.session()
 	h.vsctl("--no-wait", "del-manager")
-	<-s.Done()
-	if err := s.Err(); err == nil || !strings.Contains(err.Error(), "closed the connection") {
+	if err := ended(t, s); !strings.Contains(err.Error(), "closed the connection") {
 		t.Errorf("the host left: %v", err)
 	}
 }

@@ -171,12 +171,13 @@ func takePicture(c *cache.TableCache, o Options, peer string, before *picture) (
 			p.bridge = b
 		}
 	}
+	plugged := p.bridgeInterfaces(p.bridge)
 	f := &Facts{
 		Identity:   identity(p.root, peer),
 		Bridge:     bridgeFacts(p, o.Bridge),
-		Interfaces: map[uuid.UUID]Interface{},
+		Interfaces: make(map[uuid.UUID]Interface, len(plugged)),
 	}
-	for _, row := range p.bridgeInterfaces(p.bridge) {
+	for _, row := range plugged {
 		i, known := Interface{}, false
 		if before != nil && before.interfaces[row.UUID] == row {
 			i, known = before.facts.Interfaces[uuid.MustParse(row.UUID)]

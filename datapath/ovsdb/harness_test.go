@@ -225,6 +225,18 @@ func until(t *testing.T, s *Session, what string, ok func(*Facts) bool) *Facts {
 	}
 }
 
+// ended waits for the end of a session and says why it ended.
+func ended(t *testing.T, s *Session) error {
+	t.Helper()
+	select {
+	case <-s.Done():
+		return s.Err()
+	case <-time.After(deadline):
+		t.Fatal("the session goes on")
+		return nil
+	}
+}
+
 // seen waits until the session has seen all that ovs-vsctl has done.
 func (h *ovsHost) seen(s *Session) {
 	h.t.Helper()

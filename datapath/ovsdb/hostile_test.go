@@ -215,8 +215,7 @@ func TestHostileUpdates(t *testing.T) {
 			p.after = []string{c.update}
 			s, err := p.accept(t, Options{MaxRows: 100})
 			if err == nil {
-				<-s.Done()
-				err = s.Err()
+				err = ended(t, s)
 			}
 			if !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "session with local peer") {
 				t.Errorf("%v does not say %q and name the peer", err, c.want)
@@ -294,8 +293,7 @@ func TestSilentAndDeafPeers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-s.Done()
-	if err := s.Err(); !strings.Contains(err.Error(), "nothing complete was heard") {
+	if err := ended(t, s); !strings.Contains(err.Error(), "nothing complete was heard") {
 		t.Error(err)
 	}
 
@@ -325,6 +323,24 @@ func TestSilentAndDeafPeers(t *testing.T) {
 	}
 	if _, err := ours.Write([]byte("x")); err == nil {
 		t.Error("Accept failed and left the connection open")
+	}
+}
+
+// The socket that the library dials goes with the dialling.
+func TestNothingLeftBehind(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	if _, err := goodPeer(t).accept(t, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	p := goodPeer(t)
+	p.answers["list_dbs"] = `[]`
+	if _, err := p.accept(t, Options{}); err == nil {
+		t.Fatal("a host without databases was accepted")
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) > 0 {
+		t.Errorf("left in TMPDIR: %v, %v", left, err)
 	}
 }
 
