@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	. "github.com/ofctl-lab/ofctl-lab/flows"
@@ -225,5 +226,83 @@ func TestPlanKeepsCountersWhereItCan(t *testing.T) {
 	}
 	if first := Plan(Diff(nil, want), PlainAdditions()); len(first) != 1 || first[0].Atomic {
 		t.Error("first programming may be plain")
+	}
+}
+
+func TestPlanOrdersGroupsByReference(t *testing.T) {
+	to := func(ids ...uint32) (bs []Bucket) {
+		for _, id := range ids {
+			bs = append(bs, Bucket{WatchPort: PortAny, WatchGroup: GroupAny, Actions: []Action{ToGroup{ID: GroupMin + id}}})
+		}
+		return bs
+	}
+	// 0 → 2 → 3 → 1, 0 → 1, and 4 ↔ 5, which a switch will refuse but Plan survives.
+	s := Flat(&Part{Groups: []*Group{
+		{ID: GroupMin, Buckets: to(1, 2)}, {ID: GroupMin + 1}, {ID: GroupMin + 2, Buckets: to(3)},
+		{ID: GroupMin + 3, Buckets: to(1)}, {ID: GroupMin + 4, Buckets: to(5)}, {ID: GroupMin + 5, Buckets: to(4)},
+	}})
+	order := func(d *Delta) (ids []uint32) {
+		for _, op := range Plan(d)[0].Ops {
+			ids = append(ids, op.Group.ID-GroupMin)
+		}
+		return ids
+	}
+	if got := order(Diff(nil, s)); !slices.Equal(got, []uint32{1, 3, 2, 0, 5, 4}) {
+		t.Errorf("added in the order %v", got)
+	}
+	if got := order(Diff(s, nil)); !slices.Equal(got, []uint32{4, 5, 0, 2, 3, 1}) {
+		t.Errorf("deleted in the order %v", got)
+	}
+}
+
+func TestKeyIsIdentity(t *testing.T) {
+	flows := []*Flow{
+		{}, {Table: 1}, {Priority: 1}, {Match: Match{}.With(Reg0, U(1))}, {Match: Match{}.With(Reg1, U(1))},
+		{Match: Match{}.WithMask(Reg0, U(1), U(1))}, {Match: Match{}.WithMask(Reg0, U(1), U(3))},
+		{Match: Match{}.With(IPv6Src, Value{Hi: 1})}, {Match: Match{}.With(IPv6Src, Value{Lo: 1})},
+		{Match: Match{}.With(Metadata, U(1<<40))}, {Match: Match{}.With(Reg0, U(1)).With(Reg1, U(2))},
+	}
+	seen := map[Key]*Flow{}
+	for _, f := range flows {
+		if g := seen[f.Key()]; g != nil {
+			t.Errorf("%v and %v have one Key", f, g)
+		}
+		seen[f.Key()] = f
+		g := *f
+		g.Cookie, g.Goto, g.IdleTimeout = 5, 6, 7
+		if g.Key() != f.Key() {
+			t.Errorf("%v: the Key depends on more than table, priority and match", f)
+		}
+	}
+	a := &Flow{Match: Match{{Reg1, U(1), U(1)}, {Reg0, U(3), U(1)}}}
+	b := &Flow{Match: Match{{Reg0, U(1), U(1)}, {Reg1, U(1), U(1)}}}
+	if a.Key() != b.Key() || !a.Equal(b) {
+		t.Error("a match that is not canonical has another Key")
+	}
+}
+
+func TestNormalizeSplitsMasks(t *testing.T) {
+	all := ^uint64(0)
+	f := &Flow{
+		Match: Match{{VLANTCI, U(0xb005), U(0xf0ff)}, {Reg0, U(0xff), U(0xf)}},
+		Apply: []Action{
+			SetField{Reg1, U(0xffff), U(0xf0f0f)}, SetField{Reg2, U(1), Value{}},
+			SetField{IPv6Src, Value{Hi: 1, Lo: 2}, Value{Hi: 0xff, Lo: all}},
+		},
+		Metadata: 0xff, MetadataMask: 0xf,
+	}
+	want := Flow{
+		Match: Match{}.With(Reg0, U(0)).WithMask(Reg0, U(0xf), U(0xf)).WithMask(VLANVID, U(0x1005), U(0x10ff)).With(VLANPCP, U(5)),
+		Apply: []Action{
+			SetField{Reg1, U(0xf), U(0xf)}, SetField{Reg1, U(0xf00), U(0xf00)}, SetField{Reg1, U(0), U(0xf0000)},
+			SetField{IPv6Src, U(2), U(all)}, SetField{IPv6Src, Value{Hi: 1}, Value{Hi: 0xff}},
+		},
+		Metadata: 0xf, MetadataMask: 0xf,
+	}
+	if got := Normalize(f); !cmp.Equal(*got, want) {
+		t.Error(cmp.Diff(want, *got))
+	}
+	if !f.Equal(&want) {
+		t.Error("Equal depends on the form")
 	}
 }

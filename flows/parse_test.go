@@ -55,6 +55,35 @@ func TestSyntaxErrorsSayWhere(t *testing.T) {
 	}
 }
 
+func TestGroupAndMeterErrorsSayWhere(t *testing.T) {
+	group := func(s string) error { _, err := ParseGroup(s); return err }
+	meter := func(s string) error { _, err := ParseMeter(s); return err }
+	for _, c := range []struct {
+		parse func(string) error
+		text  string
+		col   int
+		msg   string
+	}{
+		{group, "type=all", 1, "needs group_id= and type="},
+		{group, "group_id=1", 1, "needs group_id= and type="},
+		{group, "group_id=1,type=most", 17, `"most": a group is`},
+		{group, "group_id=1,type=all,frob=1", 21, "unknown attribute of a group"},
+		{group, "group_id=1,type=all,bucket=weight:x,output:1", 35, "not a number"},
+		{group, "group_id=1,type=all,bucket=output:1,frob", 37, "unknown action"},
+		{group, "group_id=4294967296,type=all", 10, "too large"},
+		{meter, "kbps,bands=type=drop,rate=1", 1, "a meter needs"},
+		{meter, "meter=1,kbps", 1, "a meter needs"},
+		{meter, "meter=1,bands=type=drop,rate=1", 1, "a meter needs"},
+		{meter, "meter=1,kbps,rate=1", 14, "after type=drop"},
+		{meter, "meter=1,kbps,bands=type=dscp_remark,rate=1", 25, "only drop bands"},
+	} {
+		var se *SyntaxError
+		if err := c.parse(c.text); !errors.As(err, &se) || se.Column != c.col || !strings.Contains(se.Msg, c.msg) {
+			t.Errorf("%s: got %v; want column %d, %s", c.text, err, c.col, c.msg)
+		}
+	}
+}
+
 func TestValidateSaysWhy(t *testing.T) {
 	ip := Match{}.With(EthType, U(0x800))
 	for _, c := range []struct {
