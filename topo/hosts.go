@@ -95,7 +95,7 @@ func (c *commit) observeTEP(h *Host, o *observation, owners map[netip.Addr]strin
 	case !o.tep.IsValid() || h.TEP == o.tep:
 	case h.TEP.IsValid():
 		problem("", fmt.Sprintf("the host reports tunnel endpoint %s, but %s is declared and used", o.tep, h.TEP),
-			"set external_ids:ofctl-lab-tep on the host, or correct the declaration")
+			"join the host again with the declared address, or correct the declaration")
 	case checkTEP(o.tep) != "":
 		problem("", fmt.Sprintf("the host reports tunnel endpoint %s: %s; no traffic is sent to it", o.tep, checkTEP(o.tep)),
 			"join the host again with the address that other hosts reach it at")

@@ -316,3 +316,15 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+// TestLargeBlockStyle: the bound on keys is on those of one mapping, not of all.
+func TestLargeBlockStyle(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("name: x\ntenants:\n- name: red\n  networks:\n  - name: web\n    encap: gre\nports:\n")
+	for i := range 6000 {
+		fmt.Fprintf(&b, "- name: p%d\n  network: red/web\n", i)
+	}
+	if _, err := file.Parse("x", []byte(b.String())); err != nil {
+		t.Errorf("%.200v", err)
+	}
+}
