@@ -31,7 +31,8 @@ type (
 
 	// SetField writes Value under Mask into Field. The Mask is contiguous in
 	// everything the pipeline produces; a full mask is a plain set-field, any
-	// other one comes back from Open vSwitch as NXAST_REG_LOAD.
+	// other one comes back from Open vSwitch as NXAST_REG_LOAD. InPort is written
+	// by NXAST_REG_LOAD even when whole: the switch refuses a set-field of it.
 	SetField struct {
 		Field       Field
 		Value, Mask Value

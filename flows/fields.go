@@ -162,37 +162,33 @@ const (
 // it may constrain a field (OpenFlow 1.3.5 section 7.2.3.6).
 var prerequisites = [numPrereqs][]Match{
 	preVLAN:      {Match{{VLANVID, U(vlanPresent), U(vlanPresent)}}},
-	preARP:       {exactly(EthType, ethARP), exactly(EthType, ethRARP)},
-	preIPv4:      {exactly(EthType, ethIPv4)},
-	preIPv6:      {exactly(EthType, ethIPv6)},
-	preIP:        {exactly(EthType, ethIPv4), exactly(EthType, ethIPv6)},
-	preTCP:       {exactly(EthType, ethIPv4, IPProto, protoTCP), exactly(EthType, ethIPv6, IPProto, protoTCP)},
-	preUDP:       {exactly(EthType, ethIPv4, IPProto, protoUDP), exactly(EthType, ethIPv6, IPProto, protoUDP)},
-	preSCTP:      {exactly(EthType, ethIPv4, IPProto, protoSCTP), exactly(EthType, ethIPv6, IPProto, protoSCTP)},
-	preICMP:      {exactly(EthType, ethIPv4, IPProto, protoICMP)},
-	preICMPv6:    {exactly(EthType, ethIPv6, IPProto, protoV6)},
-	preND:        {nd(ndSolicit), nd(ndAdvert)},
-	preNDSolicit: {nd(ndSolicit)},
-	preNDAdvert:  {nd(ndAdvert)},
+	preARP:       {ethernet(ethARP), ethernet(ethRARP)},
+	preIPv4:      {ethernet(ethIPv4)},
+	preIPv6:      {ethernet(ethIPv6)},
+	preIP:        {ethernet(ethIPv4), ethernet(ethIPv6)},
+	preTCP:       {transport(ethIPv4, protoTCP), transport(ethIPv6, protoTCP)},
+	preUDP:       {transport(ethIPv4, protoUDP), transport(ethIPv6, protoUDP)},
+	preSCTP:      {transport(ethIPv4, protoSCTP), transport(ethIPv6, protoSCTP)},
+	preICMP:      {transport(ethIPv4, protoICMP)},
+	preICMPv6:    {transport(ethIPv6, protoV6)},
+	preND:        {neighbour(ndSolicit), neighbour(ndAdvert)},
+	preNDSolicit: {neighbour(ndSolicit)},
+	preNDAdvert:  {neighbour(ndAdvert)},
 }
 
-// exactly is the match of pairs of a field and its value. It cannot ask the
-// table of fields for the full mask, which is initialised beside it.
-func exactly(pairs ...any) Match {
-	m := make(Match, 0, len(pairs)/2)
-	for i := 0; i < len(pairs); i += 2 {
-		f, v := pairs[i].(Field), uint64(pairs[i+1].(int))
-		mask := lowBits(8)
-		if f == EthType {
-			mask = lowBits(16)
-		}
-		m = append(m, FieldMatch{f, U(v), mask})
-	}
-	return m
+// These matches cannot ask the table of fields for full masks, since it is
+// initialised beside them.
+
+func ethernet(ethType uint64) Match { return Match{{EthType, U(ethType), lowBits(16)}} }
+
+func transport(ethType, proto uint64) Match {
+	return append(ethernet(ethType), FieldMatch{IPProto, U(proto), lowBits(8)})
 }
 
-func nd(icmpType int) Match {
-	return exactly(EthType, ethIPv6, IPProto, protoV6, ICMPv6Type, icmpType, ICMPv6Code, 0)
+// neighbour is a neighbour discovery message, whose code is 0 (RFC 4861 section 4).
+func neighbour(icmpType uint64) Match {
+	return append(transport(ethIPv6, protoV6),
+		FieldMatch{ICMPv6Type, U(icmpType), lowBits(8)}, FieldMatch{ICMPv6Code, U(0), lowBits(8)})
 }
 
 // aliases are further names that ovs-ofctl prints or takes for fields in a

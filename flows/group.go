@@ -54,10 +54,10 @@ const (
 	GroupAny       uint32 = 0xffffffff
 )
 
-// The numbers below which no group or meter is ours and from which none is: what
-// a switch holds outside these ranges belongs to somebody else, since groups and
-// meters have no cookie. A pipeline allocates within them. (The userspace datapath
-// of Open vSwitch has meters up to 65,535.)
+// Groups and meters have no cookie, so ours are those numbered from GroupMin and
+// MeterMin up to, not including, GroupEnd and MeterEnd. A pipeline allocates there;
+// what a switch holds elsewhere belongs to somebody else. (The userspace datapath of
+// Open vSwitch has meters up to 65,535.)
 const (
 	GroupMin uint32 = 0x40000000
 	GroupEnd uint32 = 0x80000000

@@ -81,24 +81,9 @@ func parseBucket(w word, t GroupType) (Bucket, error) {
 	b := Bucket{Weight: defaultWeight(t), WatchPort: PortAny, WatchGroup: GroupAny}
 	head, rest, found := w.cutActions()
 	if !found {
-		head, rest = word{"", w.col}, w
-	}
-	if !found {
-		// Attributes and actions may be in one list.
-		words, err := w.split()
-		if err != nil {
+		var err error
+		if head, rest, err = w.cutAttributes(); err != nil {
 			return b, err
-		}
-		n := 0
-		for n < len(words) && bucketAttribute(words[n]) {
-			n++
-		}
-		if n == len(words) {
-			rest = word{"", w.col + len(w.text)}
-			head = w
-		} else {
-			cut := words[n].col - w.col
-			head, rest = word{w.text[:cut], w.col}, w.from(cut)
 		}
 	}
 	words, err := head.split()
@@ -114,8 +99,23 @@ func parseBucket(w word, t GroupType) (Bucket, error) {
 	return b, err
 }
 
+// cutAttributes splits a bucket without actions= before its first action.
+func (w word) cutAttributes() (head, rest word, err error) {
+	words, err := w.split()
+	if err != nil {
+		return w, w, err
+	}
+	for _, a := range words {
+		if !bucketAttribute(a) {
+			n := a.col - w.col
+			return word{w.text[:n], w.col}, w.from(n), nil
+		}
+	}
+	return w, w.from(len(w.text)), nil
+}
+
 func bucketAttribute(w word) bool {
-	switch key := w.key(); key {
+	switch w.key() {
 	case "weight", "watch_port", "watch_group", "bucket_id":
 		return true
 	}
