@@ -52,7 +52,7 @@ var withoutHost2 = strings.NewReplacer("key: 1000001", "key: 1000009",
 
 // rig is a controller that runs in this process, with a client.
 type rig struct {
-	*testing.T
+	testing.TB
 	c      *Controller
 	client *api.Client
 	stop   func()
@@ -75,7 +75,7 @@ func testConfig(dir string) *config.Config {
 }
 
 // start runs a controller until the end of the test, or stop.
-func start(t *testing.T, cfg *config.Config) *rig {
+func start(t testing.TB, cfg *config.Config) *rig {
 	t.Helper()
 	c, err := New(cfg, Deps{Version: "test", Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
@@ -88,7 +88,7 @@ func start(t *testing.T, cfg *config.Config) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{T: t, c: c, client: client}
+	r := &rig{TB: t, c: c, client: client}
 	stopped := false
 	r.stop = func() {
 		if stopped {
