@@ -121,7 +121,7 @@ func checkFlowMod(m ofp13.FlowMod) *ofp13.Error {
 		}
 	}
 	for _, list := range lists {
-		if err := checkConsistent(f.Match, list, isSetField); err != nil {
+		if err := checkConsistent(f.Match, list, isEarly); err != nil {
 			return err
 		}
 	}
@@ -129,7 +129,7 @@ func checkFlowMod(m ofp13.FlowMod) *ofp13.Error {
 		return refuse(ofp13.ErrBadInstruction, 2) // BAD_TABLE_ID
 	}
 	for _, list := range lists {
-		if err := checkConsistent(f.Match, list, isNoSetField); err != nil {
+		if err := checkConsistent(f.Match, list, isLate); err != nil {
 			return err
 		}
 	}
@@ -171,41 +171,72 @@ func met(m flows.Match, f flows.Field) bool {
 	return len(alternatives) == 0 || slices.ContainsFunc(alternatives, func(p flows.Match) bool { return covers(p, m) })
 }
 
-// consistent reports whether an action can be done to packets that m matches,
-// and what m is afterwards.
-func consistent(m flows.Match, a flows.Action) (flows.Match, bool) {
+// packet is what Open vSwitch knows of the packets of a flow while it goes
+// through the flow's actions.
+type packet struct {
+	match flows.Match
+	tags  int // 802.1Q tags it knows of
+}
+
+// maxTags is how many tags Open vSwitch keeps track of.
+const maxTags = 2
+
+func packetOf(m flows.Match) packet {
+	p := packet{match: m}
+	if e, _ := m.Get(flows.VLANVID); e.Value.Lo&0x1000 != 0 {
+		p.tags = 1
+	}
+	return p
+}
+
+// does reports whether an action can be done to the packet, and what the packet
+// is afterwards.
+func (p packet) does(a flows.Action) (packet, bool) {
 	switch a := a.(type) {
 	case flows.SetField:
 		vlan := a.Field == flows.VLANVID || a.Field == flows.VLANPCP
-		return m, met(m, a.Field) && (!vlan || tagged(m))
+		return p, met(p.match, a.Field) && (!vlan || p.tags > 0)
 	case flows.PushVLAN:
-		return m.With(flows.VLANVID, flows.U(0x1000)), true
+		p.tags++
 	case flows.PopVLAN:
-		return m.With(flows.VLANVID, flows.Value{}), tagged(m)
+		if p.tags == 0 {
+			return p, false
+		}
+		p.tags--
 	case flows.DecTTL:
-		return m, met(m, flows.IPTTL)
+		return p, met(p.match, flows.IPTTL)
 	}
-	return m, true
+	return p, true
 }
 
-// checkConsistent refuses the actions of a kind that cannot be done. Open vSwitch
-// finds set-fields before, and everything else after, a bad goto.
-func checkConsistent(m flows.Match, as []flows.Action, kind func(flows.Action) bool) *ofp13.Error {
+// checkConsistent refuses the actions that cannot be done. Open vSwitch finds
+// set-fields and pushes, which are early, before a bad goto, and the rest after it.
+func checkConsistent(m flows.Match, as []flows.Action, early func(flows.Action) bool) *ofp13.Error {
+	p := packetOf(m)
 	for _, a := range as {
 		var ok bool
-		if m, ok = consistent(m, a); !ok && kind(a) {
+		if p, ok = p.does(a); !early(a) {
+			continue
+		}
+		switch {
+		case !ok:
 			return refuse(ofp13.ErrBadAction, 10) // MATCH_INCONSISTENT
+		case p.tags > maxTags:
+			return refuse(ofp13.ErrBadAction, 12) // BAD_TAG
 		}
 	}
 	return nil
 }
 
-func isSetField(a flows.Action) bool {
-	_, ok := a.(flows.SetField)
-	return ok
+func isEarly(a flows.Action) bool {
+	switch a.(type) {
+	case flows.SetField, flows.PushVLAN:
+		return true
+	}
+	return false
 }
 
-func isNoSetField(a flows.Action) bool { return !isSetField(a) }
+func isLate(a flows.Action) bool { return !isEarly(a) }
 
 // checkPorts refuses outputs to reserved ports that are no destination.
 func checkPorts(as []flows.Action) *ofp13.Error {
@@ -215,12 +246,6 @@ func checkPorts(as []flows.Action) *ofp13.Error {
 		}
 	}
 	return nil
-}
-
-// tagged reports whether m matches tagged packets only.
-func tagged(m flows.Match) bool {
-	e, _ := m.Get(flows.VLANVID)
-	return e.Value.Lo&0x1000 != 0
 }
 
 // checkGroupMod is what Open vSwitch finds wrong with a group-mod by itself.
