@@ -200,7 +200,12 @@ func (a *app) attach(ctx context.Context, d *daemon, o attachOptions) (err error
 	if err != nil {
 		return err
 	}
-	if err := d.awaitUp(ctx, o.port); err != nil {
+	enough := []api.State{api.StateUp}
+	if o.tap {
+		// A tap has no link before the virtual machine opens it.
+		enough = append(enough, api.StateBinding)
+	}
+	if err := d.awaitState(ctx, o.port, enough); err != nil {
 		if len(changed) == 0 {
 			return err
 		}
@@ -212,6 +217,10 @@ func (a *app) attach(ctx context.Context, d *daemon, o attachOptions) (err error
 	}
 	for _, c := range changed {
 		a.progress("%s", c)
+	}
+	if o.tap {
+		a.progress("port %s is tap %s: give it to the virtual machine", o.port, at.Device())
+		return nil
 	}
 	a.progress("port %s is up", o.port)
 	return nil
@@ -366,13 +375,14 @@ func poll(ctx context.Context, done func() (ok bool, waiting string, err error))
 			if waiting == "" && err != nil {
 				waiting = err.Error()
 			}
-			return fmt.Errorf("%s: %w", waiting, context.Cause(ctx))
+			return fmt.Errorf("%w; %s", context.Cause(ctx), waiting)
 		case <-t.C:
 		}
 	}
 }
 
-func (d *daemon) awaitUp(ctx context.Context, port string) error {
+// awaitState waits until the port is in one of the states.
+func (d *daemon) awaitState(ctx context.Context, port string, states []api.State) error {
 	return poll(ctx, func() (bool, string, error) {
 		p, err := d.Port(ctx, port)
 		if err != nil {
@@ -382,7 +392,7 @@ func (d *daemon) awaitUp(ctx context.Context, port string) error {
 		if why == "" {
 			why = "see ofctl-lab describe port " + port
 		}
-		return p.Status.State == api.StateUp, fmt.Sprintf("port %s is %s (%s)", port, p.Status.State, why), nil
+		return slices.Contains(states, p.Status.State), fmt.Sprintf("port %s is %s (%s)", port, p.Status.State, why), nil
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // The external_ids by which a host that has joined knows who it is.
@@ -33,10 +34,25 @@ func (s ovsShell) installed() error {
 	return nil
 }
 
-// vsctl runs ovs-vsctl and returns its output without quotes around a single
-// string; the error is what it printed.
+// vsctl runs ovs-vsctl and returns its output, without the quotes if that is a
+// single string; the error is what it complained.
 func (s ovsShell) vsctl(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "ovs-vsctl", append([]string{"--timeout=5"}, args...)...)
+	text, err := s.output(ctx, "ovs-vsctl", args...)
+	if u, uerr := strconv.Unquote(text); err == nil && uerr == nil {
+		text = u
+	}
+	return text, err
+}
+
+// version is what the running ovs-vswitchd says of itself.
+func (s ovsShell) version(ctx context.Context) (string, error) {
+	text, err := s.output(ctx, "ovs-appctl", "version")
+	first, _, _ := strings.Cut(text, "\n")
+	return first, err
+}
+
+func (s ovsShell) output(ctx context.Context, program string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, program, append([]string{"--timeout=5"}, args...)...)
 	cmd.Env = os.Environ()
 	if s.rundir != "" {
 		cmd.Env = append(cmd.Env, "OVS_RUNDIR="+s.rundir)
@@ -47,16 +63,12 @@ func (s ovsShell) vsctl(ctx context.Context, args ...string) (string, error) {
 		if errors.As(err, &ee) && len(ee.Stderr) > 0 {
 			return "", errors.New(lastLine(string(ee.Stderr)))
 		}
-		return "", fmt.Errorf("ovs-vsctl %s: %w", strings.Join(args, " "), err)
+		return "", fmt.Errorf("%s %s: %w", program, strings.Join(args, " "), err)
 	}
 	if len(out) > maxOVSOutput {
-		return "", fmt.Errorf("ovs-vsctl %s printed over %d bytes", strings.Join(args, " "), maxOVSOutput)
+		return "", fmt.Errorf("%s %s printed over %d bytes", program, strings.Join(args, " "), maxOVSOutput)
 	}
-	text := strings.TrimSpace(string(out))
-	if u, err := strconv.Unquote(text); err == nil {
-		text = u
-	}
-	return text, nil
+	return strings.TrimSpace(string(out)), nil
 }
 
 func lastLine(s string) string {
@@ -101,10 +113,38 @@ func parseAtom(s string, sep byte) (atom, rest string) {
 	return atom, rest
 }
 
+// statusInterval is how long Open vSwitch may take to write down that a
+// connection has come up: it does so every five seconds.
+const statusInterval = 6 * time.Second
+
 // connection is the target of a connection of the table Manager or Controller,
-// the latter of a bridge, and what is wrong with it. Of several the first that is
-// connected counts. An empty target means that there is none.
+// the latter of a bridge, and what is wrong with it. One that is not connected is
+// looked at again until its state must have been written down anew. An empty
+// target means that there is none.
 func (s ovsShell) connection(ctx context.Context, table, bridge string) (target, errText string) {
+	ctx, cancel := context.WithTimeout(ctx, statusInterval)
+	defer cancel()
+	t := time.NewTicker(statusInterval / 12)
+	defer t.Stop()
+	for {
+		now, text := s.connectionNow(ctx, table, bridge)
+		if ctx.Err() != nil {
+			return target, errText
+		}
+		if target, errText = now, text; errText == "" {
+			return target, errText
+		}
+		select {
+		case <-ctx.Done():
+			return target, errText
+		case <-t.C:
+		}
+	}
+}
+
+// connectionNow is connection, as it is written down now. Of several the first
+// that is connected counts.
+func (s ovsShell) connectionNow(ctx context.Context, table, bridge string) (target, errText string) {
 	column := []string{"get", "Open_vSwitch", ".", "manager_options"}
 	if table == "Controller" {
 		column = []string{"get", "Bridge", bridge, "controller"}

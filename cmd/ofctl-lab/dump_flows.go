@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -140,12 +141,22 @@ func (a *app) dumps(cmd *cobra.Command, o dumpOptions, hosts []string) ([]*api.F
 		}
 	}
 	for _, d := range dumps {
+		sortDump(d)
 		d.Flows = slices.DeleteFunc(d.Flows, func(f api.Flow) bool { return !o.filter.match(&f) })
 		d.Groups = slices.DeleteFunc(d.Groups, func(g api.Group) bool {
 			return o.filter.network != "" && g.Network != o.filter.network || o.filter.foreign && g.Ours
 		})
 	}
 	return dumps, err
+}
+
+// sortDump puts a dump into an order that does not depend on the switch, so that
+// two dumps can be compared as text.
+func sortDump(d *api.FlowDump) {
+	slices.SortFunc(d.Flows, func(a, b api.Flow) int {
+		return cmp.Or(cmp.Compare(a.Table, b.Table), cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.Match, b.Match))
+	})
+	slices.SortFunc(d.Groups, func(a, b api.Group) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // dumps reads several hosts at once; without names, all that are connected.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -62,13 +61,9 @@ func namedDump(bridge string, d *openflow.Dump) *api.FlowDump {
 	for _, s := range d.Flows {
 		out.Flows = append(out.Flows, namedFlow(s))
 	}
-	slices.SortFunc(out.Flows, func(a, b api.Flow) int {
-		return cmp.Or(cmp.Compare(a.Table, b.Table), cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.Match, b.Match))
-	})
 	for _, g := range d.Groups {
 		out.Groups = append(out.Groups, api.Group{ID: g.ID, Ours: flows.OurGroup(g.ID), Buckets: len(g.Buckets), Raw: g.String()})
 	}
-	slices.SortFunc(out.Groups, func(a, b api.Group) int { return cmp.Compare(a.ID, b.ID) })
 	return out
 }
 

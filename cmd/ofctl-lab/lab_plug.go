@@ -52,9 +52,10 @@ the topology gives no host needs --host.`,
 
 func newLabUnplug(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:     "unplug PORT",
-		Short:   "Unplug a port, as a guest that is switched off",
-		Long:    "Unplug a port, as a guest that is switched off, and wait until the controller has seen it go.",
+		Use:   "unplug PORT",
+		Short: "Unplug a port, as a guest that is switched off",
+		Long: `Unplug a port, as a guest that is switched off, and wait until the controller has
+seen it go.`,
 		Example: "  ofctl-lab lab unplug red-b",
 		Args:    args(1, 1, "PORT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -83,9 +84,10 @@ func newLabUnplug(a *app) *cobra.Command {
 
 func newLabMove(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:     "move PORT HOST",
-		Short:   "Move a port to another host, as a guest that migrates",
-		Long:    "Move a port to another host, with the same addresses, as a guest that migrates, and wait until it is up there.",
+		Use:   "move PORT HOST",
+		Short: "Move a port to another host, as a guest that migrates",
+		Long: `Move a port to another host, with the same addresses, as a guest that migrates, and
+wait until it is up there.`,
 		Example: "  ofctl-lab lab move red-b host1",
 		Args:    args(2, 2, "PORT HOST"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -126,7 +126,9 @@ func (a *app) readSettings(cmd *cobra.Command) error {
 		}
 	}
 	a.settings = v
-	return nil
+	// Before anything is done whose result could then not be shown.
+	_, err := a.format()
+	return err
 }
 
 // progress writes a line for people to standard error.
