@@ -64,7 +64,8 @@ func Recompile(prev *flows.State, old, next *topo.Snapshot, host string) (*flows
 		// The host's own tunnel ports or endpoint changed: nearly all rows do.
 		return Compile(next, host)
 	}
-	before, after := old.SegmentsOn(host), next.SegmentsOn(host)
+	segments := next.SegmentsOn(host)
+	before, after := old.SegmentsOn(host), segments
 	parts := maps.Collect(prev.Parts())
 	for len(before) > 0 || len(after) > 0 {
 		switch {
@@ -85,7 +86,7 @@ func Recompile(prev *flows.State, old, next *topo.Snapshot, host string) (*flows
 			before, after = before[1:], after[1:]
 		}
 	}
-	crossParts(parts, h, next.SegmentsOn(host))
+	crossParts(parts, h, segments)
 	return flows.NewState(parts), nil
 }
 
@@ -108,7 +109,7 @@ func segmentPart(parts map[flows.PartID]*flows.Part, h *topo.Host, seg *topo.Seg
 	r := &rows{owner: n.ID}
 	var tunnel uint32
 	for _, m := range seg.Members {
-		if !isLocal(m, h) {
+		if isRemote(m, h) {
 			tunnel = h.Tunnel(n.Encap)
 			break
 		}
@@ -127,6 +128,10 @@ func segmentPart(parts map[flows.PartID]*flows.Part, h *topo.Host, seg *topo.Seg
 
 // memberPart are the rows of one member of a network, local or remote.
 func memberPart(parts map[flows.PartID]*flows.Part, h *topo.Host, seg *topo.Segment, m *topo.Member) {
+	if !isLocal(m, h) && !isRemote(m, h) {
+		delete(parts, memberID(seg, m))
+		return
+	}
 	n := seg.Network
 	r := &rows{owner: m.Port.ID}
 	if isLocal(m, h) {
@@ -151,12 +156,12 @@ func crossParts(parts map[flows.PartID]*flows.Part, h *topo.Host, segments []*to
 	for _, seg := range segments {
 		for _, m := range seg.Members {
 			switch {
-			case !isLocal(m, h):
+			case isRemote(m, h):
 				id := flows.PartID{Owner: uint32(m.Host.ID), Aspect: aspectPeer}
 				if wanted[id] == nil {
 					wanted[id] = func(r *rows) { spoofGuardPeer(r, m.Host.TEP) }
 				}
-			case m.Sub != nil:
+			case isLocal(m, h) && m.Sub != nil:
 				id := flows.PartID{Owner: uint32(m.Port.ID), Aspect: aspectTrunk}
 				if wanted[id] == nil {
 					wanted[id] = func(r *rows) { classifyTrunkPort(r, m) }

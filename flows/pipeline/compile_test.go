@@ -142,6 +142,20 @@ func count(t *testing.T, s *topo.Snapshot, host string) (n int) {
 	return n
 }
 
+// A host that claims another's tunnel endpoint is no peer: nothing is sent to it.
+func TestHostWithoutEndpoint(t *testing.T) {
+	tx := world(t).Begin()
+	tx.ObserveHost("host9", addr("192.168.200.21"), [4]uint32{topo.GRE: 101, topo.VXLAN: 102, topo.Geneve: 103})
+	bind(tx, "unplugged", 9, 5)
+	s := commit(t, tx)
+	if s.Host("host9").TEP.IsValid() {
+		t.Fatal("the endpoint was not refused")
+	}
+	if n, want := count(t, s, "host1"), count(t, world(t), "host1"); n != want {
+		t.Errorf("host1 has %d flows, %d without the host that has no endpoint", n, want)
+	}
+}
+
 // A flood that is too large for one group-mod goes on in further groups and
 // still has every member exactly once.
 func TestLargeFlood(t *testing.T) {
@@ -255,7 +269,8 @@ func randomChange(t *rapid.T, s *topo.Snapshot, tx *topo.Txn) {
 				tunnels[e] = 100 + uint32(e)
 			}
 		}
-		tx.ObserveHost(name, addr(fmt.Sprintf("192.168.201.%d", host)), tunnels)
+		// Now and then an endpoint that another host has already.
+		tx.ObserveHost(name, addr(fmt.Sprintf("192.168.201.%d", rapid.IntRange(host, host+1).Draw(t, "tep"))), tunnels)
 	case "network":
 		tx.PutTenant(topo.Tenant{Name: "t"})
 		tx.PutNetwork(topo.Network{Tenant: "t", Name: network, Encap: rapid.SampledFrom(encaps).Draw(t, "encap")})

@@ -37,7 +37,7 @@ func floodNetwork(r *rows, h *topo.Host, s *topo.Segment, tunnel uint32) error {
 	if tunnel != 0 {
 		seen := map[netip.Addr]bool{}
 		for _, m := range s.Members {
-			if !isLocal(m, h) && !seen[m.Host.TEP] {
+			if isRemote(m, h) && !seen[m.Host.TEP] {
 				seen[m.Host.TEP] = true
 				bucket(setKey(s.Network), toTEP(m.Host), flows.Output{Port: tunnel})
 			}

@@ -45,6 +45,10 @@ func inNetwork(n *topo.Network) flows.Match { return match().With(regNetwork, fl
 
 func isLocal(m *topo.Member, h *topo.Host) bool { return m.Host.Name == h.Name }
 
+// isRemote reports whether the member is on another host that can be reached. A
+// host whose endpoint is refused (it claims another's address) cannot.
+func isRemote(m *topo.Member, h *topo.Host) bool { return !isLocal(m, h) && m.Host.TEP.IsValid() }
+
 // memberAddresses are the addresses that the member declares in this network.
 func memberAddresses(m *topo.Member) []netip.Addr {
 	if m.Sub != nil {
