@@ -249,7 +249,8 @@ func (c *Controller) accept(l net.Listener, key string, serve func(context.Conte
 
 // startBinder starts the goroutine of a new host.
 func (c *Controller) startBinder(h *host) {
-	c.group.Go(func() error { return newBinder(h, c.engine, c.checkSettled).run(c.ctx) })
+	pictured := func() { c.checkSettled(); c.changed.notify() }
+	c.group.Go(func() error { return newBinder(h, c.engine, pictured).run(c.ctx) })
 }
 
 // published is called by the engine after each commit; it must not block.
@@ -301,5 +302,4 @@ func (c *Controller) checkSettled() {
 		}
 	}
 	c.settle.finish()
-	c.changed.notify()
 }

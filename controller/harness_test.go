@@ -207,6 +207,7 @@ func (r *rig) newSwitch(host string) *sim.Switch {
 	th := r.c.engine.load().Host(host)
 	if th == nil {
 		r.Fatalf("no host %s", host)
+		return nil
 	}
 	return sim.New(datapathID(th.UUID))
 }
