@@ -123,6 +123,7 @@ func (c *checkup) run(ctx context.Context) {
 		return
 	}
 	c.checkInterfaces(ctx)
+	c.checkOffloads(ctx)
 }
 
 func (c *checkup) checkOpenVSwitch(ctx context.Context) bool {

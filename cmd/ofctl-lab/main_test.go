@@ -79,7 +79,7 @@ func params(t *testing.T, dir string) testscript.Params {
 			return os.Symlink(configs, filepath.Join(env.WorkDir, "configs"))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"answers": answers, "status": status, "namespaces": namespaces, "replace": replace,
+			"answers": answers, "status": status, "namespaces": namespaces, "replace": replace, "await": await,
 		},
 	}
 }
@@ -151,6 +151,19 @@ func namespaces(ts *testscript.TestScript, neg bool, args []string) {
 	if neg && len(found) > 0 || !neg && len(found) == 0 {
 		ts.Fatalf("namespaces %s*: %v", args[0], found)
 	}
+}
+
+// await waits until there is a network namespace of that name.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: await NAMESPACE")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	ts.Check(poll(ctx, func() (bool, string, error) {
+		_, err := os.Stat("/run/netns/" + args[0])
+		return err == nil, "no namespace " + args[0], nil
+	}))
 }
 
 // replace writes FILE again with NEW, in which \n is a new line, for every OLD.
