@@ -47,7 +47,8 @@ func Connect(ctx context.Context, nc net.Conn, o Options) (*Conn, error) {
 	if err := c.hello(); err != nil {
 		c.cancel(err)
 		nc.Close()
-		if cause := context.Cause(ctx); cause != nil {
+		_, version := errors.AsType[*VersionError](err)
+		if cause := context.Cause(ctx); cause != nil && !version {
 			return nil, fmt.Errorf("openflow: %s: waiting for a hello: %w", c.peer, cause)
 		}
 		return nil, err
@@ -59,8 +60,13 @@ func Connect(ctx context.Context, nc net.Conn, o Options) (*Conn, error) {
 	}
 	c.run()
 	if err := c.setUp(ctx); err != nil {
+		if ended := c.Err(); ended != nil {
+			err = ended // says more than what it made of the request
+		} else {
+			err = fmt.Errorf("openflow: %s: handshake: %w", c.peer, err)
+		}
 		c.Close()
-		return nil, fmt.Errorf("openflow: %s: handshake: %w", c.peer, err)
+		return nil, err
 	}
 	return c, nil
 }
@@ -85,7 +91,13 @@ func (c *Conn) hello() error {
 		_, err := c.nc.Write(b)
 		sent <- err
 	}()
-	err = c.readHello()
+	xid, err := c.readHello()
+	if _, ok := errors.AsType[*VersionError](err); ok {
+		if <-sent == nil { // our hello comes first
+			c.refuse(xid)
+		}
+		return err
+	}
 	if err != nil {
 		c.nc.Close() // so that the write ends
 	}
@@ -95,39 +107,42 @@ func (c *Conn) hello() error {
 	return err
 }
 
-func (c *Conn) readHello() error {
+// refuse tells a peer of another version why it is left. It may be gone or may
+// not read; the deadline of the handshake bounds the attempt.
+func (c *Conn) refuse(xid uint32) {
+	b, err := ofp13.AppendError(nil, &ofp13.Error{
+		Type: ofp13.ErrHelloFailed, XID: xid, Data: []byte("this controller speaks OpenFlow 1.3 only"),
+	})
+	if err == nil {
+		c.nc.Write(b)
+	}
+}
+
+// readHello reads the peer's hello and returns its xid.
+func (c *Conn) readHello() (uint32, error) {
 	if head, err := c.br.Peek(ofp13.HeaderLen); err == nil && !plausibleHello(head) {
-		return fmt.Errorf("openflow: %s: the connection starts with %s, which is no OpenFlow hello; "+
+		return 0, fmt.Errorf("openflow: %s: the connection starts with %s, which is no OpenFlow hello; "+
 			"is this a switch?", c.peer, quote(head))
 	}
 	h, b, err := readMessage(c.br)
 	if err != nil {
-		return fmt.Errorf("openflow: %s: waiting for a hello: %w", c.peer, err)
+		return 0, fmt.Errorf("openflow: %s: waiting for a hello: %w", c.peer, err)
 	}
 	if h.Type == ofp13.TypeError {
 		e, err := ofp13.DecodeError(b)
 		if err != nil {
-			return fmt.Errorf("openflow: %s: %w", c.peer, err)
+			return 0, fmt.Errorf("openflow: %s: %w", c.peer, err)
 		}
-		return fmt.Errorf("openflow: %s: refused our hello: %w", c.peer, e)
+		return 0, fmt.Errorf("openflow: %s: refused our hello: %w", c.peer, e)
 	}
 	offer, err := ofp13.DecodeHello(b)
 	if err != nil {
-		return fmt.Errorf("openflow: %s: %w", c.peer, err)
+		return 0, fmt.Errorf("openflow: %s: %w", c.peer, err)
 	}
-	if offer.Accepts() {
-		return nil
+	if !offer.Accepts() {
+		return h.XID, &VersionError{Peer: c.peer, Offer: offer}
 	}
-	verr := &VersionError{Peer: c.peer, Offer: offer}
-	refuse, err := ofp13.AppendError(nil, &ofp13.Error{
-		Type: ofp13.ErrHelloFailed, XID: h.XID, Data: []byte("this controller speaks OpenFlow 1.3 only"),
-	})
-	if err == nil {
-		// The peer may be gone or may not read; the deadline of the handshake
-		// bounds the attempt.
-		_, err = c.nc.Write(refuse)
-	}
-	return errors.Join(verr, err)
+	return h.XID, nil
 }
 
 // plausibleHello reports whether the first bytes of a connection could be a

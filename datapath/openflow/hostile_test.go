@@ -75,9 +75,6 @@ func TestConnectRefusesWhatIsNoSwitch(t *testing.T) {
 		{"65,535 bytes promised", msg(4, 0, 65535, 1, 0, 1), "closed 10 bytes into OFPT_HELLO of 65535 bytes"},
 		{"bad element", msg(4, 0, 16, 1, 0, 1, 0, 99, 0, 0, 0, 16), "element 1 of 99 bytes"},
 		{"error instead", msg(4, 1, 12, 1, 0, 0, 0, 1), "refused our hello: OFPHFC_EPERM"},
-		{"features of 8 bytes", append(hello13(), msg(4, 6, 8, 2)...), "OFPT_FEATURES_REPLY: 8 bytes, want at least 32"},
-		{"a length of 3 later", append(hello13(), msg(4, 6, 3, 2)...), "length 3, shorter than the header"},
-		{"another version later", append(hello13(), msg(1, 6, 8, 2)...), "OFPT_FEATURES_REPLY of version 0x01 after OpenFlow 1.3 was negotiated"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			nc, _, hangUp := script(t, c.send)
@@ -89,6 +86,46 @@ func TestConnectRefusesWhatIsNoSwitch(t *testing.T) {
 			}
 			if !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "pipe") {
 				t.Errorf("got %v\nwant %q in it, and the peer's name", err, c.want)
+			}
+		})
+	}
+}
+
+func TestHandshakeThatGoesWrongAfterTheHello(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		reply func(xid uint32) []byte
+		want  string
+	}{
+		{"features of 8 bytes", func(x uint32) []byte { return msg(4, 6, 8, x) }, "OFPT_FEATURES_REPLY: 8 bytes, want at least 32"},
+		{"a length of 3", func(x uint32) []byte { return msg(4, 6, 3, x) }, "length 3, shorter than the header"},
+		{"another version", func(x uint32) []byte { return msg(1, 6, 8, x) }, "OFPT_FEATURES_REPLY of version 0x01 after OpenFlow 1.3"},
+		{"an auxiliary connection", func(x uint32) []byte {
+			b, _ := ofp13.AppendFeaturesReply(nil, x, ofp13.Features{Auxiliary: 3})
+			return b
+		}, "auxiliary connection 3"},
+		{"an error", func(x uint32) []byte { return msg(4, 1, 12, x, 0, 1, 0, 5) }, "OFPBRC_EPERM"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ours, theirs := net.Pipe()
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				request := make([]byte, 24) // our hello and the features request
+				if _, err := io.ReadFull(theirs, request[:16]); err != nil {
+					return
+				}
+				theirs.Write(hello13())
+				if _, err := io.ReadFull(theirs, request[16:]); err != nil {
+					return
+				}
+				theirs.Write(c.reply(binary.BigEndian.Uint32(request[20:])))
+				io.Copy(io.Discard, theirs)
+			}()
+			defer func() { theirs.Close(); <-done }()
+			_, err := openflow.Connect(t.Context(), ours, openflow.Options{})
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Count(err.Error(), "openflow: ") != 1 {
+				t.Errorf("got %v\nwant %q in it", err, c.want)
 			}
 		})
 	}

@@ -269,7 +269,7 @@ func parseSetField(b []byte) (flows.Action, error) {
 	if e.Mask.IsZero() {
 		return nil, fmt.Errorf("set-field: the mask is zero")
 	}
-	return flows.SetField{Field: e.Field, Value: e.Value, Mask: e.Mask}, nil
+	return flows.SetField(e), nil
 }
 
 func parseExperimenterAction(b []byte) (flows.Action, error) {

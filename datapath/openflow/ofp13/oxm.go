@@ -84,7 +84,7 @@ func appendOXM(dst []byte, f flows.Field, v, mask flows.Value) ([]byte, error) {
 	}
 	dst = append(dst, byte(class>>8), byte(class), field<<1|hm, byte(length))
 	if class == classExperimenter {
-		dst = u32(dst, ONFExperimenter)
+		dst = u32(dst, f.OXMExperimenter())
 	}
 	dst = appendValue(dst, v, n)
 	if masked {
