@@ -1,0 +1,15 @@
+// Package e2e has no code but its tests: packets through the whole of ofctl-lab.
+//
+// Each test writes a topology, brings it up as a lab with the real ofctl-lab
+// binary on real Open vSwitch, sends raw frames from its guests and looks at what
+// arrives at other guests and at what the underlay carries meanwhile.
+//
+// Absence is proven, not waited for: captures are opened before anything is sent,
+// and after the frames that must not arrive come frames that must, over the same
+// path. When those have arrived the capture is complete (see lab.flush in the
+// tests). A security test also shows that it could fail: with the flow that
+// defends overridden by a foreign one, the same frames must arrive.
+//
+// The tests need root and the Debian packages openvswitch-switch and iputils-ping.
+// Without them they skip, and with CI=true in the environment they fail.
+package e2e
