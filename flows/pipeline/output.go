@@ -41,8 +41,10 @@ func deliver(m *topo.Member) []flows.Action {
 	case m.Sub == nil:
 		return []flows.Action{untag(), out}
 	case m.Sub.VLAN == 0:
-		// Untagged, or priority-tagged where there are priority bits to keep.
-		return []flows.Action{out}
+		// Untagged, or priority-tagged where there are priority bits to keep. A
+		// switch whose vlan-limit was raised shows, and strips, one tag of two:
+		// whatever is left must not name a VLAN of this trunk.
+		return []flows.Action{flows.SetBits(flows.VLANTCI, 0, 12, 0), out}
 	}
 	return []flows.Action{setVID(m.Sub.VLAN), out}
 }
