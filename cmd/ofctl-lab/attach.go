@@ -209,7 +209,7 @@ func (a *app) attach(ctx context.Context, d *daemon, o attachOptions) (err error
 		if len(changed) == 0 {
 			return err
 		}
-		return errors.Join(err, takeBack(ctx, sw, at, slices.Contains(before, at.Namespace)))
+		return errors.Join(err, takeBack(ctx, sw, at, before))
 	}
 	if len(changed) == 0 && !created {
 		a.progress("port %s is attached already; nothing changed", o.port)
@@ -226,15 +226,15 @@ func (a *app) attach(ctx context.Context, d *daemon, o attachOptions) (err error
 	return nil
 }
 
-// takeBack undoes an attachment that did not come up; the namespace stays if it
-// was there before.
-func takeBack(ctx context.Context, sw netdev.Switch, at netdev.Attachment, hadNamespace bool) error {
+// takeBack undoes an attachment that did not come up; its namespace stays if it
+// is one of those that were there before.
+func takeBack(ctx context.Context, sw netdev.Switch, at netdev.Attachment, before []string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
 	if _, err := netdev.Detach(ctx, sw, at, nil); err != nil {
 		return fmt.Errorf("taking the attachment back: %w", err)
 	}
-	if at.Namespace != "" && !hadNamespace {
+	if at.Namespace != "" && !slices.Contains(before, at.Namespace) {
 		return netdev.DeleteNamespace(at.Namespace)
 	}
 	return nil

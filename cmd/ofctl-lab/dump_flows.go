@@ -197,7 +197,10 @@ func (a *app) printDumps(dumps []*api.FlowDump, o dumpOptions) error {
 	if o.raw {
 		t := &tables{w: a.out}
 		for _, d := range dumps {
-			rawDump(t, d, o, len(dumps) > 1)
+			if len(dumps) > 1 {
+				t.line("# %s", clean(d.Host)) // a comment to ovs-ofctl
+			}
+			rawDump(t, d, o)
 		}
 		return t.err
 	}
@@ -218,11 +221,8 @@ func (a *app) printDumps(dumps []*api.FlowDump, o dumpOptions) error {
 	})
 }
 
-// rawDump prints flows or groups one a line; ovs-ofctl skips the comment.
-func rawDump(t *tables, d *api.FlowDump, o dumpOptions, several bool) {
-	if several {
-		t.line("# %s", clean(d.Host))
-	}
+// rawDump prints flows or groups, one a line.
+func rawDump(t *tables, d *api.FlowDump, o dumpOptions) {
 	if o.groups {
 		for _, g := range d.Groups {
 			t.line("%s", g.Raw)

@@ -99,7 +99,7 @@ Exit status 1 if anything is not as it should be.`,
 			if err != nil {
 				return err
 			}
-			if err := a.emit(d, func(t *tables, _ format) { printDemo(t, d, a.nextCommands(l, d)) }); err != nil {
+			if err := a.emit(d, func(t *tables, _ format) { printDemo(t, d, nextCommands(l, d)) }); err != nil {
 				return err
 			}
 			if n := d.failures(); n > 0 {
@@ -343,10 +343,9 @@ func verdict(ok bool) string {
 }
 
 // nextCommands are commands worth trying, with names of this lab.
-func (a *app) nextCommands(l *openedLab, d *demo) []string {
-	self := "ofctl-lab"
+func nextCommands(l *openedLab, d *demo) []string {
 	var out []string
-	add := func(format string, args ...any) { out = append(out, self+" "+fmt.Sprintf(format, args...)) }
+	add := func(format string, args ...any) { out = append(out, "ofctl-lab "+fmt.Sprintf(format, args...)) }
 	add("get ports")
 	if len(l.spec.Attachments) > 0 {
 		at := l.spec.Attachments[0]
