@@ -16,6 +16,7 @@ import (
 
 	"github.com/ofctl-lab/ofctl-lab/controller/api"
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
+	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 )
 
 func TestMain(m *testing.M) {
@@ -71,7 +72,7 @@ func params(t *testing.T, dir string) testscript.Params {
 			if err := os.WriteFile(filepath.Join(env.WorkDir, "ofctl-lab.yaml"), []byte("settle: 0s\n"), 0o600); err != nil {
 				return err
 			}
-			env.Defer(func() { takeDown(t, filepath.Join(env.WorkDir, "labs")) })
+			env.Defer(func() { takeDown(t, filepath.Join(env.WorkDir, "labs"), name) })
 			text := bytes.Replace(twoHosts, []byte("name: two-hosts"), []byte("name: "+name), 1)
 			if err := os.WriteFile(filepath.Join(env.WorkDir, "lab.yaml"), text, 0o600); err != nil {
 				return err
@@ -84,8 +85,9 @@ func params(t *testing.T, dir string) testscript.Params {
 	}
 }
 
-// takeDown removes the labs that a failed script has left.
-func takeDown(t *testing.T, root string) {
+// takeDown removes the labs, and the namespaces whose names start with prefix,
+// that a failed script has left.
+func takeDown(t *testing.T, root, prefix string) {
 	m := lab.New(root)
 	labs, err := m.List()
 	if err != nil {
@@ -99,6 +101,17 @@ func takeDown(t *testing.T, root string) {
 		}
 		if _, err := m.Down(ctx, l.Name); err != nil {
 			t.Error(err)
+		}
+	}
+	namespaces, err := netdev.Namespaces()
+	if err != nil {
+		t.Error(err)
+	}
+	for _, n := range namespaces {
+		if strings.HasPrefix(n, prefix+"-") {
+			if err := netdev.DeleteNamespace(n); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 }
