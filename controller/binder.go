@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -42,7 +43,13 @@ type binder struct {
 	quarantine map[uint32]quarantined
 	seen       observation
 	shown      bool // the first facts are committed
+	// retry fires when a commit that failed is to be tried again; else nil.
+	retry <-chan time.Time
 }
+
+// bindRetry is how long a binder waits after a commit that failed, if the host
+// shows nothing new before.
+const bindRetry = time.Second
 
 // observation is what a host says about itself.
 type observation struct {
@@ -80,7 +87,9 @@ func (b *binder) run(ctx context.Context) error {
 		case e := <-b.h.ports:
 			b.portEvent(e)
 		case <-b.h.binder:
+		case <-b.retry:
 		}
+		b.retry = nil
 		for more := true; more; {
 			select {
 			case e := <-b.h.ports:
@@ -152,6 +161,9 @@ func (b *binder) reconcile(ctx context.Context) {
 	})
 	if o.err != nil {
 		b.h.setProblem("bindings", "what the host shows could not be committed: "+o.err.Error())
+		if ctx.Err() == nil {
+			b.retry = time.After(bindRetry)
+		}
 		return
 	}
 	b.h.setProblem("bindings", "")
@@ -227,14 +239,15 @@ func (b *binder) pictured() {
 // not a bridge's own.
 const maxOFPort = 0xfeff
 
-// rows are the interfaces with an iface-id and a number, in a fixed order.
+// rows are the interfaces with an iface-id and a number, in a fixed order. Our
+// own tunnel ports are nobody's, whatever somebody wrote on them.
 func rows(f *ovsdb.Facts) []row {
 	if f == nil {
 		return nil
 	}
 	var out []row
 	for id, i := range f.Interfaces {
-		if i.IfaceID != "" && 0 < i.OFPort && i.OFPort <= maxOFPort {
+		if _, tunnel := tunnelEncap(i); !tunnel && i.IfaceID != "" && 0 < i.OFPort && i.OFPort <= maxOFPort {
 			out = append(out, row{iface: id, ifaceID: i.IfaceID, port: i.OFPort})
 		}
 	}

@@ -268,6 +268,12 @@ func (c *Controller) published(m *model, changes topo.Changes) {
 	if len(m.RetiredKeys()) > 0 {
 		c.releaser.ring()
 	}
+	for _, port := range changes.Bindings {
+		if claims := m.Bindings(port); len(claims) > 1 {
+			c.log.Warn("port claimed more than once; the first claim keeps the traffic", "port", port,
+				"host", claims[0].Host, "rival", claims[1].Host, "claims", len(claims))
+		}
+	}
 	if !c.settle.begun() && len(m.Tenants()) > 0 {
 		c.settle.start()
 		c.checkSettled()

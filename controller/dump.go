@@ -27,7 +27,7 @@ func (v *view) flowDump(host string, d *openflow.Dump) *api.FlowDump {
 		}
 	}
 	for _, g := range d.Groups {
-		e := api.Group{ID: g.ID, Ours: openflow.IsOwnGroup(g.ID), Buckets: len(g.Buckets), Raw: g.String()}
+		e := api.Group{ID: g.ID, Ours: flows.OurGroup(g.ID), Buckets: len(g.Buckets), Raw: g.String()}
 		if e.Ours {
 			if id, ok := pipeline.NetworkOfGroup(g.ID); ok {
 				e.Network = n.networkName(id)

@@ -173,7 +173,7 @@ func (w *worker) resync(ctx context.Context, auditing bool) error {
 	}
 	w.programming(ctx, w.h.name)
 	delta := flows.Diff(have, want)
-	w.state.conflicts = describeConflicts(delta)
+	w.state.conflicts = append(describeConflicts(delta), describeUnreadable(dump)...)
 	var opts []flows.PlanOption
 	if empty(have) {
 		opts = append(opts, flows.PlainAdditions())
@@ -223,6 +223,23 @@ func describeConflicts(d *flows.Delta) []string {
 			return append(out, fmt.Sprintf("and %d more flows of others in the way", len(d.Conflicts)-10))
 		}
 		out = append(out, fmt.Sprintf("a flow of somebody else is where one of ours should be, and stays: %s; delete it with ovs-ofctl, or keep its writer off the bridge", c.Foreign))
+	}
+	return out
+}
+
+// describeUnreadable names the entries that look like ours and are not: nothing
+// that this program writes is unreadable to it.
+func describeUnreadable(d *openflow.Dump) []string {
+	var out []string
+	for _, u := range d.Unreadable {
+		if len(out) == 10 {
+			return append(out, fmt.Sprintf("and %d more entries that cannot be read", len(d.Unreadable)-10))
+		}
+		what := fmt.Sprintf("%s %d", u.Kind, u.ID)
+		if u.Kind == "flow" {
+			what = fmt.Sprintf("a flow in table %d with priority %d and our cookie %s", u.Table, u.Priority, u.Cookie)
+		}
+		out = append(out, fmt.Sprintf("%s was written by somebody else or by a newer version, and stays: %v; delete it with ovs-ofctl", what, u.Err))
 	}
 	return out
 }

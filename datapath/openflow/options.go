@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/openflow/ofp13"
+	"github.com/ofctl-lab/ofctl-lab/flows"
 )
 
 // The parts of the protocol that users of a Conn meet.
@@ -40,8 +41,8 @@ type Options struct {
 	// the resynchronisation of the next one brings the truth.
 	EventBuffer int
 	// OwnGroup and OwnMeter say which groups and meters are ours; the others
-	// are counted as foreign and left alone. The default for groups is
-	// IsOwnGroup, for meters every one.
+	// are counted as foreign and left alone. The defaults are
+	// flows.OurGroup and flows.OurMeter.
 	OwnGroup, OwnMeter func(id uint32) bool
 
 	OnPortStatus  func(PortStatus)
@@ -54,15 +55,6 @@ type Options struct {
 	OnError func(*ofp13.Error)
 }
 
-// The groups that the pipeline allocates: OwnGroupMin ≤ ID < OwnGroupEnd.
-const (
-	OwnGroupMin uint32 = 0x40000000
-	OwnGroupEnd uint32 = 0x80000000
-)
-
-// IsOwnGroup reports whether a group ID is in the range the pipeline allocates.
-func IsOwnGroup(id uint32) bool { return OwnGroupMin <= id && id < OwnGroupEnd }
-
 func (o Options) withDefaults() Options {
 	o.HandshakeTimeout = orDefault(o.HandshakeTimeout, 5*time.Second)
 	o.EchoInterval = orDefault(o.EchoInterval, 5*time.Second)
@@ -70,10 +62,10 @@ func (o Options) withDefaults() Options {
 	o.MaxReplyBytes = orDefault(o.MaxReplyBytes, 256<<20)
 	o.EventBuffer = orDefault(o.EventBuffer, 1024)
 	if o.OwnGroup == nil {
-		o.OwnGroup = IsOwnGroup
+		o.OwnGroup = flows.OurGroup
 	}
 	if o.OwnMeter == nil {
-		o.OwnMeter = func(uint32) bool { return true }
+		o.OwnMeter = flows.OurMeter
 	}
 	return o
 }

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // overlay is n flows of the shapes the pipeline has, and a group they use.
 func overlay(n int) (fs []*flows.Flow, g *flows.Group) {
-	g = &flows.Group{ID: openflow.OwnGroupMin + 1, Buckets: []flows.Bucket{
+	g = &flows.Group{ID: flows.GroupMin + 1, Buckets: []flows.Bucket{
 		{WatchPort: flows.PortAny, WatchGroup: flows.GroupAny, Actions: []flows.Action{
 			flows.Set(flows.TunID, flows.U(1000001)), flows.Set(flows.TunIPv4Dst, flows.U(0xc0a8c815)), flows.Output{Port: 7},
 		}},
@@ -74,10 +74,10 @@ func TestSessionWithOpenVSwitch(t *testing.T) {
 	}
 	o.ofctl(t, "add-flow", "table=3,cookie=0x1234,priority=5,ip actions=ct(table=4)")
 	fs, g := overlay(1000)
-	want := flows.Flat(&flows.Part{Flows: fs, Groups: []*flows.Group{g}, Meters: []*flows.Meter{{ID: 5, Bands: []flows.MeterBand{{Rate: 1000, Burst: 100}}}}})
+	want := flows.Flat(&flows.Part{Flows: fs, Groups: []*flows.Group{g}, Meters: []*flows.Meter{{ID: flows.MeterMin + 5, Bands: []flows.MeterBand{{Rate: 1000, Burst: 100}}}}})
 	for _, atomic := range []bool{false, true} {
 		t.Run(fmt.Sprintf("atomic=%v", atomic), func(t *testing.T) {
-			meters := []flows.Op{{Kind: flows.AddMeter, Meter: &flows.Meter{ID: 5, Bands: []flows.MeterBand{{Rate: 1000, Burst: 100}}}}}
+			meters := []flows.Op{{Kind: flows.AddMeter, Meter: &flows.Meter{ID: flows.MeterMin + 5, Bands: []flows.MeterBand{{Rate: 1000, Burst: 100}}}}}
 			ops := append([]flows.Op{{Kind: flows.AddGroup, Group: g}}, adds(fs)...)
 			if err := c.Commit(ctx, []flows.Step{{Ops: meters}, {Atomic: atomic, Ops: ops}}); err != nil {
 				t.Fatal(err)

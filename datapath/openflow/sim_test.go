@@ -129,7 +129,8 @@ func name(err error) string {
 func TestTheSimulatedSwitchDoesWhatOpenVSwitchDoes(t *testing.T) {
 	o := startOVS(t)
 	fresh := 0
-	everything := openflow.Options{OwnGroup: func(uint32) bool { return true }}
+	all := func(uint32) bool { return true }
+	everything := openflow.Options{OwnGroup: all, OwnMeter: all}
 	rapid.Check(t, func(rt *rapid.T) {
 		fresh++
 		o.ofctl(t, "del-flows")

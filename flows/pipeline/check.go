@@ -80,7 +80,7 @@ func CheckGroup(g *f.Group) error {
 	fail := func(format string, args ...any) error {
 		return fmt.Errorf("group %d: %s", g.ID, fmt.Sprintf(format, args...))
 	}
-	if g.ID>>30 != GroupBase>>30 {
+	if !f.OurGroup(g.ID) {
 		return fail("number is outside our range")
 	}
 	if g.Type != f.GroupAll {
@@ -99,7 +99,7 @@ func CheckGroup(g *f.Group) error {
 					return fail("bucket %d sends to port %d where it may not", i, a.Port)
 				}
 			case f.ToGroup:
-				if !last || a.ID>>30 != GroupBase>>30 {
+				if !last || !f.OurGroup(a.ID) {
 					return fail("bucket %d sends to group %d where it may not", i, a.ID)
 				}
 			default:

@@ -48,6 +48,6 @@ func setVID(vid uint16) f.Action { return f.SetBits(f.VLANTCI, 0, 13, vlanPresen
 // no cookie, so the range says whose they are. The low 24 bits are the
 // network's ID, the six above them the part of a flood too large for one group.
 const (
-	GroupBase    uint32 = 0x40000000
-	groupPartMax        = 0x3f
+	GroupBase    = f.GroupMin
+	groupPartMax = 0x3f
 )

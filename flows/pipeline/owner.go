@@ -22,5 +22,5 @@ func NetworkOf(f *flows.Flow) (topo.ID, bool) {
 
 // NetworkOfGroup is the ID of the network whose flood a group of ours belongs to.
 func NetworkOfGroup(id uint32) (topo.ID, bool) {
-	return topo.ID(id) & topo.MaxID, id>>30 == GroupBase>>30
+	return topo.ID(id) & topo.MaxID, flows.OurGroup(id)
 }
