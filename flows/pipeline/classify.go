@@ -10,9 +10,9 @@ const (
 	classifyDoubleTag  = 300
 	classifyMember     = 200 // a network's frames
 	classifyMemberTag  = 190 // those with priority bits
-	classifyTunnelRest = 60
 	classifyTrunkRest  = 50
-	classifyTaggedRest = 40
+	classifyTaggedRest = 40 // also in a tunnel, whatever the key
+	classifyTunnelRest = 30
 )
 
 // classifyHost are the rows of classify that every host has.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/ofctl-lab/ofctl-lab/flows"
 	"github.com/ofctl-lab/ofctl-lab/topo"
@@ -66,6 +67,9 @@ func Recompile(prev *flows.State, old, next *topo.Snapshot, host string) (*flows
 	}
 	segments := next.SegmentsOn(host)
 	before, after := old.SegmentsOn(host), segments
+	if slices.Equal(before, after) {
+		return prev, nil // what changed is on other hosts
+	}
 	parts := maps.Collect(prev.Parts())
 	for len(before) > 0 || len(after) > 0 {
 		switch {
