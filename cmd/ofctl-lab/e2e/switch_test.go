@@ -3,7 +3,10 @@ package e2e
 import (
 	"encoding/hex"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -75,9 +78,10 @@ func (l *testLab) trace(t *testing.T, host string, port int, frame []byte) strin
 	return out
 }
 
-// counted is an entry of a switch without, and with, what it has counted.
+// counted is what a switch has counted of one of its flows.
 type counted struct {
 	packets, bytes uint64
+	seconds        float64 // since it was added
 }
 
 var statistics = regexp.MustCompile(`(duration|n_packets|n_bytes|idle_age|hard_age)=([0-9.]+)s?,? ?`)
@@ -99,6 +103,12 @@ func (l *testLab) entries(t *testing.T, host string) map[string]counted {
 				c.packets = number(t, m[2])
 			case "n_bytes":
 				c.bytes = number(t, m[2])
+			case "duration":
+				seconds, err := strconv.ParseFloat(m[2], 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.seconds = seconds
 			}
 		}
 		out[strings.TrimSpace(statistics.ReplaceAllString(line, ""))] = c
@@ -114,6 +124,91 @@ func number(t *testing.T, s string) uint64 {
 	n, err := strconv.ParseUint(s, 10, 64)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return n
+}
+
+// unchanged holds that a switch has the same flows as before, and that none was
+// replaced meanwhile: what each has counted, and its age, have only grown.
+func unchanged(t *testing.T, host string, before, now map[string]counted) {
+	t.Helper()
+	for flow, was := range before {
+		is, ok := now[flow]
+		switch {
+		case !ok:
+			t.Errorf("%s has lost %s", host, flow)
+		case is.packets < was.packets || is.bytes < was.bytes || is.seconds < was.seconds:
+			t.Errorf("%s has replaced %s: %+v before, %+v now", host, flow, was, is)
+		}
+	}
+	for flow := range now {
+		if _, ok := before[flow]; !ok {
+			t.Errorf("%s has got %s", host, flow)
+		}
+	}
+}
+
+// groups are the groups of a host's br-int, by number.
+func (l *testLab) groups(t *testing.T, host string) string {
+	t.Helper()
+	var groups []string
+	for line := range strings.Lines(l.ofctl(t, host, "dump-groups", lab.IntegrationBridge)) {
+		if strings.Contains(line, "group_id=") {
+			groups = append(groups, strings.TrimSpace(line))
+		}
+	}
+	slices.Sort(groups)
+	return strings.Join(groups, "\n")
+}
+
+// wiretap is the log of every OpenFlow message of a host's switch, from when it
+// was opened.
+type wiretap struct {
+	l    *testLab
+	host string
+	from int64 // offset in the log
+}
+
+func (l *testLab) vswitchdLog(host string) string {
+	return filepath.Join(l.m.Dir(l.name), "hosts", host, "ovs-vswitchd.log")
+}
+
+func (l *testLab) wiretap(t *testing.T, host string) *wiretap {
+	t.Helper()
+	l.exec(t, host, "ovs-appctl", "vlog/disable-rate-limit", "vconn")
+	l.exec(t, host, "ovs-appctl", "vlog/set", "vconn:file:dbg")
+	info, err := os.Stat(l.vswitchdLog(host))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &wiretap{l, host, info.Size()}
+}
+
+// openflowMessage is a message between the switch and the controller in the log of
+// ovs-vswitchd; what ovs-ofctl says goes by a unix socket.
+var openflowMessage = regexp.MustCompile(`vconn\|DBG\|tcp:\S+: (?:sent \(Success\)|received): ([A-Z]+_[A-Z_]+)`)
+
+// messages counts the messages of each type so far.
+func (w *wiretap) messages(t *testing.T) map[string]int {
+	t.Helper()
+	b, err := os.ReadFile(w.l.vswitchdLog(w.host))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := map[string]int{}
+	for _, m := range openflowMessage.FindAllSubmatch(b[w.from:], -1) {
+		n[string(m[1])]++
+	}
+	return n
+}
+
+// modifying are the messages of these that change what a switch holds.
+func modifying(messages map[string]int) map[string]int {
+	n := map[string]int{}
+	for kind, count := range messages {
+		if strings.Contains(kind, "_MOD") || strings.Contains(kind, "BUNDLE") {
+			n[kind] = count
+		}
 	}
 	return n
 }
