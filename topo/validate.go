@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ofctl-lab/ofctl-lab/topo/internal/nearest"
+	"github.com/ofctl-lab/ofctl-lab/topo/nearest"
 )
 
 const (

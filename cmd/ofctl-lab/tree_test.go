@@ -96,15 +96,6 @@ func TestHelpIsInOneStyle(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	kinds := []string{"host", "tenant", "network", "port"}
-	for word, want := range map[string]string{"prot": "port", "hosst": "host", "netwrok": "network", "tennant": "tenant", "xyzzyxyzzy": ""} {
-		if got := nearest(word, kinds); got != want {
-			t.Errorf("nearest(%q) = %q, want %q", word, got, want)
-		}
-	}
-}
-
 func TestParseMap(t *testing.T) {
 	got := parseMap(`{a=b, ofctl-lab-tep="192.168.0.1", "q\"k"="x, y=z"}`)
 	want := map[string]string{"a": "b", "ofctl-lab-tep": "192.168.0.1", `q"k`: "x, y=z"}

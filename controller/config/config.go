@@ -20,6 +20,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
+
+	"github.com/ofctl-lab/ofctl-lab/topo/nearest"
 )
 
 // EnvPrefix starts the name of every environment variable: the key api.socket is
@@ -196,43 +198,12 @@ func unknownKeys(v *viper.Viper, file string) error {
 			continue
 		}
 		hint := "the keys are " + strings.Join(known, ", ")
-		if s := nearest(k, known); s != "" {
+		if s := nearest.To(k, known); s != "" {
 			hint = "did you mean " + s + "?"
 		}
 		errs = append(errs, fmt.Errorf("%s: unknown key %s; %s", file, k, hint))
 	}
 	return errors.Join(errs...)
-}
-
-// nearest is the candidate with the smallest edit distance to s, "" if none is near.
-func nearest(s string, candidates []string) string {
-	best, bestD := "", len(s)/3+2
-	for _, c := range candidates {
-		if d := distance(s, c); d < bestD {
-			best, bestD = c, d
-		}
-	}
-	return best
-}
-
-// distance is the Levenshtein distance of a and b in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diag, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diag+cost)
-		}
-	}
-	return row[len(b)]
 }
 
 func absPath(dst *string, s string) error {

@@ -8,7 +8,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/ofctl-lab/ofctl-lab/topo"
-	"github.com/ofctl-lab/ofctl-lab/topo/internal/nearest"
+	"github.com/ofctl-lab/ofctl-lab/topo/nearest"
 )
 
 // decoder walks the syntax tree. It collects mistakes and goes on with what is

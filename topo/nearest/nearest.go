@@ -1,4 +1,6 @@
-// Package nearest finds the word that somebody probably meant.
+// Package nearest finds the word that somebody probably meant, for the hints of
+// every error about an unknown name. It is below topo because topo may import
+// nothing outside and everything may import topo.
 package nearest
 
 // maxLength bounds the words that are compared.

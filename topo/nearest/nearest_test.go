@@ -15,6 +15,7 @@ func TestTo(t *testing.T) {
 		"colour":                 "",
 		"":                       "",
 		"hst":                    "host",
+		"hots":                   "host",
 		strings.Repeat("x", 200): "",
 	} {
 		if got := To(word, candidates); got != want {
