@@ -37,7 +37,7 @@ lab: build ## bring up the two-host lab and show it at work (LAB=FILE for anothe
 
 .PHONY: lab-down
 lab-down: build ## remove every trace of the lab
-	bin/ofctl-lab lab down
+	bin/ofctl-lab lab down "$$(sed -n "s/^name: *//p" $(LAB))"
 
 .PHONY: test
 test: check unit packet ## everything: check, unit, packet (this is what CI runs)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -345,7 +346,8 @@ func verdict(ok bool) string {
 // nextCommands are commands worth trying, with names of this lab.
 func nextCommands(l *openedLab, d *demo) []string {
 	var out []string
-	add := func(format string, args ...any) { out = append(out, "ofctl-lab "+fmt.Sprintf(format, args...)) }
+	// As this program was called, so that the lines can be typed as they stand.
+	add := func(format string, args ...any) { out = append(out, os.Args[0]+" "+fmt.Sprintf(format, args...)) }
 	add("get ports")
 	if len(l.spec.Attachments) > 0 {
 		at := l.spec.Attachments[0]
