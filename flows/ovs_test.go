@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -70,6 +71,9 @@ func (v *vswitch) daemon(name string, args ...string) {
 	v.t.Helper()
 	c := exec.Command(name, args...)
 	c.Env = v.env
+	// In a network namespace of its own: the taps of a userspace bridge are
+	// persistent and would stay in the machine's.
+	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 	if err := c.Start(); err != nil {
 		v.t.Fatal(err)
 	}
