@@ -19,7 +19,7 @@ import (
 
 func main() {
 	figure := flag.String("figure", "all", "`name` of the figure, or all; list says which there are")
-	rounds := flag.Int("rounds", 5, "samples of each peer")
+	rounds := flag.Int("rounds", 0, "samples of each peer (0: the figure's usual number)")
 	scale := flag.Int("scale", 0, "size of the workload (0: the figure's usual one)")
 	output := flag.String("o", "table", "table or json")
 	flag.Parse()
@@ -36,7 +36,7 @@ func main() {
 	if *figure == "list" {
 		return
 	}
-	if len(chosen) == 0 || flag.NArg() > 0 || *rounds < 1 || !slices.Contains([]string{"table", "json"}, *output) {
+	if len(chosen) == 0 || flag.NArg() > 0 || *rounds < 0 || !slices.Contains([]string{"table", "json"}, *output) {
 		fmt.Fprintln(os.Stderr, "bench: no such figure or option; -figure list shows the figures")
 		flag.Usage()
 		os.Exit(2)
@@ -81,5 +81,5 @@ func run(ctx context.Context, w io.Writer, figs []figures.Figure, output string,
 }
 
 func progress(round int, peer string, s figures.Sample) {
-	fmt.Fprintf(os.Stderr, "round %d  %-20s %.0f\n", round, peer, s.Value)
+	fmt.Fprintf(os.Stderr, "round %d  %-28s %.4g\n", round, peer, s.Value)
 }

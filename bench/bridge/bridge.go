@@ -147,28 +147,7 @@ func (b *Bridge) FlowCount(ctx context.Context, table uint8) (int, error) {
 }
 
 // CPU is the user and system time that ovs-vswitchd has used, in steps of 10 ms.
-func (b *Bridge) CPU() (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", b.vswd.Process.Pid))
-	if err != nil {
-		return 0, fmt.Errorf("CPU time of ovs-vswitchd: %w", err)
-	}
-	// Fields after the command, which is in parentheses: utime and stime are the
-	// 14th and 15th of all (proc(5)), in ticks of 1/100 s on every Linux architecture Go runs on.
-	_, rest, _ := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("CPU time of ovs-vswitchd: %q is no process status", text)
-	}
-	var ticks int64
-	for _, f := range fields[11:13] {
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("CPU time of ovs-vswitchd: %w", err)
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * 10 * time.Millisecond, nil
-}
+func (b *Bridge) CPU() (time.Duration, error) { return CPUTime(b.vswd.Process.Pid) }
 
 // Close stops the daemons and removes their directory.
 func (b *Bridge) Close() error {

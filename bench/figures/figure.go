@@ -7,6 +7,7 @@
 package figures
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ type Figure struct {
 	Title  string // what is measured, one line
 	Unit   string // of Sample.Value
 	Better Better
+	Rounds int // samples of each peer, unless told otherwise; 0 for 5
 	Aims   []Aim
 	// Setup prepares what all samples share and names the peers. The scale is
 	// the figure's own (flows, ports …); 0 stands for its usual one.
@@ -36,15 +38,20 @@ type Figure struct {
 
 // All are the figures, in the order in which they are reported.
 func All() []Figure {
-	return []Figure{FlowProgramming()}
+	return []Figure{Apply(), PlugFirstPing(), FlowProgramming()}
 }
 
-// Aim is a ratio of medians that Peer should reach against Against: at least
-// Ratio where higher is better, at most Ratio where lower is.
+// Aim is a bound on a peer's median: Ratio times the median of Against, plus
+// Plus. Where higher is better it is the least, where lower is the most there should be.
+// Without Against, Plus alone is the bound.
 type Aim struct {
 	Peer    string  `json:"peer"`
-	Against string  `json:"against"`
-	Ratio   float64 `json:"ratio"`
+	Against string  `json:"against,omitempty"`
+	Ratio   float64 `json:"ratio,omitempty"`
+	Plus    float64 `json:"plus,omitempty"` // in the unit of what is compared
+	// Detail is the Sample.Detail to compare instead of its value, and Better its direction.
+	Detail string `json:"detail,omitempty"`
+	Better Better `json:"better,omitempty"`
 }
 
 // Bench is a figure that is ready to run.
@@ -72,16 +79,20 @@ type Sample struct {
 
 // Options say how to measure.
 type Options struct {
-	Rounds int // samples of each peer, at least 1
+	Rounds int // samples of each peer; 0 for the figure's usual number
 	Scale  int // 0 for the figure's usual one
 	// Progress, if not nil, is told of every sample.
 	Progress func(round int, peer string, s Sample)
 }
 
+// defaultRounds are the samples of each peer where nothing else is said.
+const defaultRounds = 5
+
 // Measure runs a figure.
 func Measure(ctx context.Context, fig Figure, opt Options) (res *Result, err error) {
-	if opt.Rounds < 1 {
-		return nil, fmt.Errorf("figure %s: %d rounds; at least one is needed", fig.Name, opt.Rounds)
+	rounds := cmp.Or(opt.Rounds, fig.Rounds, defaultRounds)
+	if rounds < 1 {
+		return nil, fmt.Errorf("figure %s: %d rounds; at least one is needed", fig.Name, rounds)
 	}
 	bench, err := fig.Setup(ctx, opt.Scale)
 	if err != nil {
@@ -90,7 +101,7 @@ func Measure(ctx context.Context, fig Figure, opt Options) (res *Result, err err
 	defer func() { err = errors.Join(err, bench.Close()) }()
 
 	samples := make([][]Sample, len(bench.Peers))
-	for round := range opt.Rounds {
+	for round := range rounds {
 		for n := range bench.Peers {
 			i := (round + n) % len(bench.Peers)
 			if err := ctx.Err(); err != nil {
@@ -98,7 +109,7 @@ func Measure(ctx context.Context, fig Figure, opt Options) (res *Result, err err
 			}
 			s, err := bench.Peers[i].Run(ctx)
 			if err != nil {
-				return nil, fmt.Errorf("figure %s, round %d of %d, %s: %w", fig.Name, round+1, opt.Rounds, bench.Peers[i].Name, err)
+				return nil, fmt.Errorf("figure %s, round %d of %d, %s: %w", fig.Name, round+1, rounds, bench.Peers[i].Name, err)
 			}
 			samples[i] = append(samples[i], s)
 			if opt.Progress != nil {

@@ -39,7 +39,7 @@ func fixed(better Better, order *[]string, values map[string][]float64, aims ...
 func TestMeasureInterleavesAndTakesMedians(t *testing.T) {
 	var order []string
 	fig := fixed(Higher, &order, map[string][]float64{"a": {10, 30, 20}, "b": {5, 100, 1}},
-		Aim{"b", "a", 0.5}, Aim{"a", "b", 4}, Aim{"b", "a", 0.25}, Aim{"absent", "a", 1})
+		Aim{Peer: "b", Against: "a", Ratio: 0.5}, Aim{Peer: "a", Against: "b", Ratio: 4}, Aim{Peer: "b", Against: "a", Ratio: 0.25}, Aim{Peer: "absent", Against: "a", Ratio: 1})
 	res, err := Measure(context.Background(), fig, Options{Rounds: 3})
 	if err != nil {
 		t.Fatal(err)
@@ -55,9 +55,9 @@ func TestMeasureInterleavesAndTakesMedians(t *testing.T) {
 		t.Errorf("peer b: %+v", b)
 	}
 	want := []AimResult{
-		{Aim{"b", "a", 0.5}, 0.25, false},
-		{Aim{"a", "b", 4}, 4, true},
-		{Aim{"b", "a", 0.25}, 0.25, true},
+		{Aim{Peer: "b", Against: "a", Ratio: 0.5}, 0.25, false},
+		{Aim{Peer: "a", Against: "b", Ratio: 4}, 4, true},
+		{Aim{Peer: "b", Against: "a", Ratio: 0.25}, 0.25, true},
 	}
 	if diff := cmp.Diff(want, res.Aims); diff != "" {
 		t.Errorf("aims (-want +got):\n%s", diff)
@@ -75,7 +75,7 @@ func TestMeasureInterleavesAndTakesMedians(t *testing.T) {
 
 func TestAimWhereLowerIsBetter(t *testing.T) {
 	var order []string
-	fig := fixed(Lower, &order, map[string][]float64{"a": {10}, "b": {5}}, Aim{"b", "a", 0.5}, Aim{"a", "b", 1.9})
+	fig := fixed(Lower, &order, map[string][]float64{"a": {10}, "b": {5}}, Aim{Peer: "b", Against: "a", Ratio: 0.5}, Aim{Peer: "a", Against: "b", Ratio: 1.9})
 	res, err := Measure(context.Background(), fig, Options{Rounds: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -95,8 +95,8 @@ func TestMeasureNamesWhatFailedAndCleansUp(t *testing.T) {
 	if order[len(order)-1] != "close" {
 		t.Error("Close was not called")
 	}
-	if _, err := Measure(context.Background(), fig, Options{}); err == nil {
-		t.Error("0 rounds are accepted")
+	if _, err := Measure(context.Background(), fig, Options{Rounds: -1}); err == nil {
+		t.Error("-1 rounds are accepted")
 	}
 }
 

@@ -8,11 +8,11 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
 	"github.com/ofctl-lab/ofctl-lab/bench/bridge"
+	"github.com/ofctl-lab/ofctl-lab/bench/build"
 	"github.com/ofctl-lab/ofctl-lab/bench/workload"
 	"github.com/ofctl-lab/ofctl-lab/datapath/openflow"
 	"github.com/ofctl-lab/ofctl-lab/flows"
@@ -28,10 +28,10 @@ func FlowProgramming() Figure {
 		Unit:   "flows/s",
 		Better: Higher,
 		Aims: []Aim{
-			{peerSession, peerRaw, 0.9},
-			{peerSessionBundle, peerRaw, 0.9},
-			{peerSessionBundle, peerOfctlBundle, 2},
-			{peerSession, peerOfnet, 2},
+			{Peer: peerSession, Against: peerRaw, Ratio: 0.9},
+			{Peer: peerSessionBundle, Against: peerRaw, Ratio: 0.9},
+			{Peer: peerSessionBundle, Against: peerOfctlBundle, Ratio: 2},
+			{Peer: peerSession, Against: peerOfnet, Ratio: 2},
 		},
 		Setup: func(ctx context.Context, scale int) (*Bench, error) {
 			if scale == 0 {
@@ -118,8 +118,8 @@ func (p *programming) prepare(ctx context.Context) error {
 	for _, f := range p.flows.Flows() {
 		p.ops = append(p.ops, flows.Op{Kind: flows.AddFlow, Flow: f})
 	}
-	p.ofnet, err = buildOfnet(ctx, p.dir)
-	return err
+	p.ofnet = filepath.Join(p.dir, "ofnet-peer")
+	return build.Program(ctx, ofnetDir, p.ofnet)
 }
 
 func (p *programming) close() error { return os.RemoveAll(p.dir) }
@@ -251,20 +251,3 @@ func freeAddr() (string, error) {
 
 // ofnetDir is the ofnet peer's module, seen from the top of the source tree.
 const ofnetDir = "bench/peers/ofnet"
-
-// buildOfnet builds the ofnet peer into dir. It is a module of its own, so it
-// takes the source tree, and Go.
-func buildOfnet(ctx context.Context, dir string) (string, error) {
-	top, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
-	if err != nil {
-		return "", fmt.Errorf("find the source tree (run benchmarks inside it): %w", err)
-	}
-	bin := filepath.Join(dir, "ofnet-peer")
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", bin, ".")
-	cmd.Dir = filepath.Join(string(top[:len(top)-1]), ofnetDir)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build %s: %w: %s", ofnetDir, err, out)
-	}
-	return bin, nil
-}

@@ -1,6 +1,7 @@
 package figures
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -31,7 +32,8 @@ type PeerResult struct {
 	Samples []Sample           `json:"samples"`
 }
 
-// AimResult is an aim and what was measured.
+// AimResult is an aim and what was measured: with Plus, the median less Ratio times that
+// of Against; without, the ratio of the two.
 type AimResult struct {
 	Aim
 	Measured float64 `json:"measured"`
@@ -40,7 +42,6 @@ type AimResult struct {
 
 func newResult(fig Figure, bench *Bench, samples [][]Sample) *Result {
 	res := &Result{Figure: fig.Name, Title: fig.Title, Load: bench.Load, Scale: bench.Scale, Unit: fig.Unit, Better: fig.Better}
-	medians := map[string]float64{}
 	for i, peer := range bench.Peers {
 		p := PeerResult{Name: peer.Name, Samples: samples[i], Detail: map[string]float64{}}
 		var values []float64
@@ -55,25 +56,50 @@ func newResult(fig Figure, bench *Bench, samples [][]Sample) *Result {
 			p.Detail[k] = median(v)
 		}
 		p.Median, p.Min, p.Max = median(values), slices.Min(values), slices.Max(values)
-		medians[p.Name] = p.Median
-		p.Ratio = p.Median / medians[bench.Peers[0].Name]
 		res.Peers = append(res.Peers, p)
+		res.Peers[i].Ratio = p.Median / res.Peers[0].Median
 	}
 	for _, aim := range fig.Aims {
-		got, ok := medians[aim.Peer]
-		against, ok2 := medians[aim.Against]
-		if !ok || !ok2 {
-			continue // a peer that this machine lacks
+		if r, ok := res.judge(aim); ok {
+			res.Aims = append(res.Aims, r)
 		}
-		r := AimResult{Aim: aim, Measured: got / against}
-		if fig.Better == Lower {
-			r.Reached = r.Measured <= aim.Ratio
-		} else {
-			r.Reached = r.Measured >= aim.Ratio
-		}
-		res.Aims = append(res.Aims, r)
 	}
 	return res
+}
+
+// judge compares the medians that an aim names; false if one of them is of a peer that
+// this machine lacks.
+func (r *Result) judge(aim Aim) (AimResult, bool) {
+	got, ok := r.median(aim.Peer, aim.Detail)
+	against, ok2 := 0.0, aim.Against == ""
+	if !ok2 {
+		against, ok2 = r.median(aim.Against, aim.Detail)
+	}
+	if !ok || !ok2 {
+		return AimResult{}, false
+	}
+	bound := aim.Ratio*against + aim.Plus
+	out := AimResult{Aim: aim, Measured: got - aim.Ratio*against, Reached: got >= bound}
+	if aim.Plus == 0 {
+		out.Measured = got / against
+	}
+	if cmp.Or(aim.Better, r.Better) == Lower {
+		out.Reached = got <= bound
+	}
+	return out, true
+}
+
+// median is that of a peer's values, or of a detail.
+func (r *Result) median(peer, detail string) (float64, bool) {
+	i := slices.IndexFunc(r.Peers, func(p PeerResult) bool { return p.Name == peer })
+	if i < 0 {
+		return 0, false
+	}
+	if detail == "" {
+		return r.Peers[i].Median, true
+	}
+	v, ok := r.Peers[i].Detail[detail]
+	return v, ok
 }
 
 // WriteText writes the result as a table for people.
@@ -112,17 +138,38 @@ func (r *Result) WriteText(w io.Writer) error {
 		return err
 	}
 	for _, a := range r.Aims {
-		verdict, bound := "missed", "at least"
-		if a.Reached {
-			verdict = "reached"
-		}
-		if r.Better == Lower {
-			bound = "at most"
-		}
-		fmt.Fprintf(w, "aim %s: %s %s %.2f × %s, measured %.2f\n", verdict, a.Peer, bound, a.Ratio, a.Against, a.Measured)
+		fmt.Fprintln(w, a.sentence(r.Better))
 	}
 	_, err := fmt.Fprintln(w)
 	return err
+}
+
+// sentence says whether the aim is reached.
+func (a AimResult) sentence(better Better) string {
+	verdict, bound, what := "missed", "at least", a.Peer
+	if a.Reached {
+		verdict = "reached"
+	}
+	if cmp.Or(a.Better, better) == Lower {
+		bound = "at most"
+	}
+	if a.Detail != "" {
+		what += " (" + a.Detail + ")"
+	}
+	limit := number(a.Plus)
+	switch {
+	case a.Against != "" && a.Plus != 0:
+		limit = fmt.Sprintf("%.2f × %s + %s", a.Ratio, a.Against, number(a.Plus))
+	case a.Against != "":
+		limit = fmt.Sprintf("%.2f × %s", a.Ratio, a.Against)
+	}
+	measured := fmt.Sprintf("%.2f", a.Measured)
+	if a.Plus != 0 && a.Against != "" {
+		measured = "+ " + number(a.Measured)
+	} else if a.Plus != 0 {
+		measured = number(a.Measured)
+	}
+	return fmt.Sprintf("aim %s: %s %s %s, measured %s", verdict, what, bound, limit, measured)
 }
 
 // number is v with about three digits that mean something.

@@ -1,0 +1,166 @@
+package figures
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ofctl-lab/ofctl-lab/bench/overlay"
+)
+
+// Apply is how long a whole topology takes into the switches of two hosts whose ports
+// are plugged in already: from the start of the request that puts the topology to the
+// controller's word that both switches have confirmed, by a barrier, all flows.
+func Apply() Figure {
+	return Figure{
+		Name:   "apply",
+		Title:  "a topology applied until all its flows are in the switches",
+		Unit:   "ms",
+		Better: Lower,
+		Aims: []Aim{
+			{Peer: peerOneNetwork, Plus: 200},
+			{Peer: peerTenNetworks, Plus: 200},
+		},
+		Setup: func(ctx context.Context, scale int) (*Bench, error) {
+			if scale == 0 {
+				scale = 500
+			}
+			if scale < 10 || scale > maxLabPorts {
+				return nil, fmt.Errorf("%d ports: want 10 … %d", scale, maxLabPorts)
+			}
+			a, err := newApplying(ctx, scale)
+			if err != nil {
+				return nil, err
+			}
+			return &Bench{
+				Scale: scale,
+				Load:  fmt.Sprintf("%d ports on two hosts, plugged in beforehand", scale),
+				Peers: []Peer{
+					{peerOneNetwork, a.sample(1)},
+					{peerTenNetworks, a.sample(10)},
+				},
+				Close: a.lab.Close,
+			}, nil
+		},
+	}
+}
+
+// The peers of apply.
+const (
+	peerOneNetwork  = "one network"
+	peerTenNetworks = "ten networks"
+)
+
+// maxLabPorts is the most ports that the figures plug into a lab of two hosts.
+const maxLabPorts = 5000
+
+type applying struct {
+	lab   *overlay.Overlay
+	ports int
+	// flows are those of both switches after the first sample of each number of
+	// networks; the others must come to the same.
+	flows map[int]int
+}
+
+func newApplying(ctx context.Context, ports int) (*applying, error) {
+	o, err := overlay.Start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a := &applying{lab: o, ports: ports, flows: map[int]int{}}
+	if err := a.prepare(ctx); err != nil {
+		return nil, errors.Join(err, o.Close())
+	}
+	return a, nil
+}
+
+// prepare plugs the ports in, and applies once: the tunnel ports, which are created when
+// their encapsulation is first used, stay.
+func (a *applying) prepare(ctx context.Context) error {
+	whole := spread(a.ports, 1)
+	if err := plugInternal(ctx, a.lab, whole.Ports); err != nil {
+		return err
+	}
+	if _, err := a.lab.Apply(ctx, whole); err != nil {
+		return err
+	}
+	return a.lab.Up(ctx, a.ports)
+}
+
+// spread is a topology of this many ports, every second one on either host, in a number of
+// GRE networks of about the same size.
+func spread(ports, networks int) overlay.Topology {
+	var t overlay.Topology
+	for n := range networks {
+		t.Networks = append(t.Networks, overlay.Network{Name: fmt.Sprintf("net%d", n), Encap: "gre", Key: uint32(1_000_001 + n)})
+	}
+	for i := range ports {
+		host := overlay.Host1
+		if i%2 == 1 {
+			host = overlay.Host2
+		}
+		t.Ports = append(t.Ports, overlay.Port{ID: i + 1, Network: t.Networks[i/2%networks].Name, Host: host})
+	}
+	return t
+}
+
+// plugInternal plugs ports in on both hosts.
+func plugInternal(ctx context.Context, o *overlay.Overlay, ports []overlay.Port) error {
+	for _, host := range []string{overlay.Host1, overlay.Host2} {
+		if err := o.PlugInternal(ctx, host, ports); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sample empties the overlay, and then applies the whole of it.
+func (a *applying) sample(networks int) func(context.Context) (Sample, error) {
+	return func(ctx context.Context) (Sample, error) {
+		if _, err := a.lab.Apply(ctx, overlay.Topology{}); err != nil {
+			return Sample{}, err
+		}
+		if err := a.lab.Confirmed(ctx, 0); err != nil {
+			return Sample{}, err
+		}
+		whole := spread(a.ports, networks)
+		start := time.Now()
+		if _, err := a.lab.Apply(ctx, whole); err != nil {
+			return Sample{}, err
+		}
+		put := time.Since(start)
+		// The ports are bound in a revision of their own, after that of the request.
+		if err := a.lab.Up(ctx, a.ports); err != nil {
+			return Sample{}, err
+		}
+		elapsed := time.Since(start)
+		flows, err := a.count(ctx)
+		if err != nil {
+			return Sample{}, err
+		}
+		switch want, seen := a.flows[networks]; {
+		case flows < 2*a.ports:
+			return Sample{}, fmt.Errorf("the switches hold %d flows: that cannot be all of %d ports", flows, a.ports)
+		case seen && want != flows:
+			return Sample{}, fmt.Errorf("the switches hold %d flows, and held %d after an earlier sample", flows, want)
+		}
+		a.flows[networks] = flows
+		return Sample{Value: ms(elapsed), Detail: map[string]float64{"put_ms": ms(put), "flows": float64(flows)}}, nil
+	}
+}
+
+// count is the flows in both switches.
+func (a *applying) count(ctx context.Context) (int, error) {
+	sum := 0
+	for _, host := range []string{overlay.Host1, overlay.Host2} {
+		n, err := a.lab.FlowCount(ctx, host)
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return sum, nil
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -1,0 +1,187 @@
+package figures
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/ofctl-lab/ofctl-lab/bench/overlay"
+	"github.com/ofctl-lab/ofctl-lab/bench/traffic"
+	"github.com/ofctl-lab/ofctl-lab/controller/api"
+	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
+)
+
+// PlugFirstPing is how long a guest waits for its network: from the start of the ovs-vsctl
+// that plugs it in until the first echo reply from a guest on the other host, asked for
+// every half millisecond. Guests know each other's Ethernet address, so that ARP has no part in it.
+//
+// The yardstick is the same ovs-vsctl run for a port that nobody declared, from its start
+// to its end: that much the plug takes with no controller.
+func PlugFirstPing() Figure {
+	fig := Figure{
+		Name:   "plug-first-ping",
+		Title:  "a port plugged in until its first ping across hosts",
+		Unit:   "ms",
+		Better: Lower,
+		Rounds: 15,
+		Setup:  setUpPlugging,
+	}
+	for _, n := range plugSizes {
+		fig.Aims = append(fig.Aims, Aim{Peer: peerPing(n), Against: peerVsctl(n), Ratio: 1, Plus: 5})
+	}
+	smallest, largest := plugSizes[0], plugSizes[len(plugSizes)-1]
+	fig.Aims = append(fig.Aims, Aim{Peer: peerPing(largest), Against: peerPing(smallest), Ratio: 1.25})
+	return fig
+}
+
+// plugSizes are the numbers of other ports.
+var plugSizes = []int{10, 100, 500}
+
+// The peers of plug-first-ping, by number of ports.
+func peerPing(ports int) string  { return fmt.Sprintf("first ping, %d ports", ports) }
+func peerVsctl(ports int) string { return fmt.Sprintf("ovs-vsctl, %d ports", ports) }
+
+func setUpPlugging(ctx context.Context, scale int) (*Bench, error) {
+	if scale < 0 || scale > maxLabPorts {
+		return nil, fmt.Errorf("%d ports: want 1 … %d", scale, maxLabPorts)
+	}
+	sizes := plugSizes
+	if scale > 0 {
+		sizes = []int{scale}
+	}
+	b := &Bench{Scale: slices.Max(sizes), Load: fmt.Sprintf("a GRE network with %v other ports on two hosts, a lab each", sizes)}
+	var open []io.Closer
+	b.Close = func() error {
+		var err error
+		for _, c := range slices.Backward(open) {
+			err = errors.Join(err, c.Close())
+		}
+		return err
+	}
+	for _, n := range sizes {
+		p, err := newPlugging(ctx, n)
+		if err != nil {
+			return nil, errors.Join(err, b.Close())
+		}
+		open = append(open, p)
+		b.Peers = append(b.Peers, Peer{peerPing(n), p.firstPing}, Peer{peerVsctl(n), p.plain})
+	}
+	return b, nil
+}
+
+// plugging is a lab whose port near is plugged in again and again, and far answers.
+type plugging struct {
+	lab       *overlay.Overlay
+	near, far overlay.Port
+	echo      *traffic.Echo
+	guest     io.Closer // of near
+}
+
+func newPlugging(ctx context.Context, others int) (_ *plugging, err error) {
+	t := spread(others, 1)
+	p := &plugging{
+		near: overlay.Port{ID: overlay.MaxPort - 1, Network: t.Networks[0].Name, Host: overlay.Host1},
+		far:  overlay.Port{ID: overlay.MaxPort, Network: t.Networks[0].Name, Host: overlay.Host2},
+	}
+	t.Ports = append(t.Ports, p.near, p.far)
+	if p.lab, err = overlay.Start(ctx, p.near.Guest(0), p.far.Guest(0)); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.Close())
+		}
+	}()
+	if err := plugInternal(ctx, p.lab, t.Ports[:others]); err != nil {
+		return nil, err
+	}
+	if _, err := p.lab.Apply(ctx, t); err != nil {
+		return nil, err
+	}
+	if err := p.lab.Up(ctx, len(t.Ports)); err != nil {
+		return nil, err
+	}
+	if err := p.lab.FixNeighbour(ctx, p.far, p.near); err != nil {
+		return nil, err
+	}
+	g, err := p.lab.OpenGuest(p.near)
+	if err != nil {
+		return nil, err
+	}
+	p.guest = g
+	p.echo = traffic.NewEcho(g.Wire, station(p.near), station(p.far), 1)
+	return p, p.unplug(ctx)
+}
+
+func station(p overlay.Port) traffic.Station { return traffic.Station{MAC: p.MAC(), Addr: p.Addr()} }
+
+// Close closes the guest and removes the lab.
+func (p *plugging) Close() error {
+	if p.guest == nil {
+		return p.lab.Close()
+	}
+	return errors.Join(p.guest.Close(), p.lab.Close())
+}
+
+// device is the switch's end of near.
+func (p *plugging) device() string { return p.near.Guest(0).Device() }
+
+// plug runs ovs-vsctl and returns when it was started and how long it took.
+func (p *plugging) plug(ctx context.Context, ifaceID string) (start time.Time, took time.Duration, err error) {
+	start = time.Now()
+	_, err = p.lab.Run(ctx, p.near.Host, "ovs-vsctl", "--timeout=10", "add-port", lab.IntegrationBridge, p.device(),
+		"--", "set", "Interface", p.device(), "external_ids:iface-id="+ifaceID)
+	return start, time.Since(start), err
+}
+
+// unplug takes near away and waits until the switch has no flows for it.
+func (p *plugging) unplug(ctx context.Context) error {
+	_, err := p.lab.Run(ctx, p.near.Host, "ovs-vsctl", "--timeout=10", "--if-exists", "del-port", lab.IntegrationBridge, p.device())
+	if err != nil {
+		return err
+	}
+	return p.lab.Port(ctx, p.near, api.StateDown)
+}
+
+// plugTimeout bounds the wait for the first ping.
+const plugTimeout = 20 * time.Second
+
+func (p *plugging) firstPing(ctx context.Context) (Sample, error) {
+	ctx, cancel := context.WithTimeout(ctx, plugTimeout)
+	defer cancel()
+	type answer struct {
+		at  time.Time
+		err error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		at, err := p.echo.FirstReply(ctx, time.Millisecond/2)
+		answered <- answer{at, err}
+	}()
+	start, vsctl, err := p.plug(ctx, p.near.Name())
+	if err != nil {
+		cancel()
+	}
+	first := <-answered
+	if err := errors.Join(err, first.err); err != nil {
+		return Sample{}, err
+	}
+	// The kernel dates the reply by the wall clock.
+	took := first.at.Sub(start.Round(0))
+	if took <= 0 {
+		return Sample{}, fmt.Errorf("the first reply came %s before the port was plugged in", -took)
+	}
+	return Sample{Value: ms(took), Detail: map[string]float64{"vsctl_ms": ms(vsctl)}}, p.unplug(ctx)
+}
+
+// plain is the yardstick.
+func (p *plugging) plain(ctx context.Context) (Sample, error) {
+	_, vsctl, err := p.plug(ctx, "nobody")
+	if err != nil {
+		return Sample{}, err
+	}
+	return Sample{Value: ms(vsctl)}, p.unplug(ctx)
+}
