@@ -38,7 +38,7 @@ type Figure struct {
 
 // All are the figures, in the order in which they are reported.
 func All() []Figure {
-	return []Figure{Apply(), PlugFirstPing(), FlowProgramming()}
+	return []Figure{Apply(), PlugFirstPing(), FlowsPerPort(), Throughput(), FlowProgramming()}
 }
 
 // Aim is a bound on a peer's median: Ratio times the median of Against, plus
