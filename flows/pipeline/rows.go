@@ -14,7 +14,7 @@ type row struct {
 	Feature  Feature
 	Match    flows.Match
 	Do       []flows.Action
-	Next     Table // end: the row ends the pipeline
+	Next     Table // 0: the row ends the pipeline
 }
 
 // rows collects the rows and groups compiled for one owner.

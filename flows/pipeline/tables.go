@@ -21,9 +21,6 @@ const (
 	Output     Table = 90
 )
 
-// end is the "next table" of a row that ends the pipeline.
-const end Table = 0
-
 // Declaration says what the rows of a table may do. Every compiled flow is
 // checked against it.
 type Declaration struct {
