@@ -14,7 +14,11 @@ import (
 // flowDump gives the entries of a switch the names of what they were compiled for.
 func (v *view) flowDump(host string, d *openflow.Dump) *api.FlowDump {
 	out := &api.FlowDump{Host: host, Flows: make([]api.Flow, 0, len(d.Flows)), Groups: []api.Group{}, Foreign: d.ForeignFlows}
-	n := namer{v: v, host: host, ports: v.portNames(host)}
+	n := namer{v: v}
+	ports := v.portNames(host)
+	n.options = pipeline.FormatOptions(n.networkName, func(p uint32) string { return ports[p] })
+	// What others' flows keep in registers and groups is theirs.
+	n.foreign = flows.FormatOptions{TableName: n.options.TableName, PortName: n.options.PortName}
 	for _, s := range d.Flows {
 		out.Flows = append(out.Flows, n.flow(s))
 	}
@@ -27,8 +31,9 @@ func (v *view) flowDump(host string, d *openflow.Dump) *api.FlowDump {
 		}
 	}
 	for _, g := range d.Groups {
-		e := api.Group{ID: g.ID, Ours: flows.OurGroup(g.ID), Buckets: len(g.Buckets), Raw: g.String()}
+		e := api.Group{ID: g.ID, Ours: flows.OurGroup(g.ID), Buckets: len(g.Buckets), Text: g.Format(n.foreign), Raw: g.String()}
 		if e.Ours {
+			e.Text = g.Format(n.options)
 			if id, ok := pipeline.NetworkOfGroup(g.ID); ok {
 				e.Network = n.networkName(id)
 			}
@@ -40,19 +45,31 @@ func (v *view) flowDump(host string, d *openflow.Dump) *api.FlowDump {
 
 // namer finds names for the numbers in the flows of one host.
 type namer struct {
-	v     *view
-	host  string
-	ports map[uint32]string
+	v       *view
+	options flows.FormatOptions // of our flows
+	foreign flows.FormatOptions // of others'
 }
 
-// portNames are the names of a switch's interfaces by OpenFlow number.
+// portNames are names by OpenFlow number: of a bound port its own, of any other
+// interface of the switch the interface's.
 func (v *view) portNames(host string) map[uint32]string {
 	out := map[uint32]string{}
-	if f := v.host(host).facts; f != nil {
-		for _, i := range f.Interfaces {
-			if i.OFPort > 0 {
-				out[i.OFPort] = i.Name
-			}
+	f := v.host(host).facts
+	if f == nil {
+		return out
+	}
+	for _, i := range f.Interfaces {
+		if i.OFPort == 0 {
+			continue
+		}
+		out[i.OFPort] = i.Name
+		p := v.model.PortByIfaceID(i.IfaceID)
+		if p == nil {
+			continue
+		}
+		// Of several claims the first is the port's binding.
+		if b := v.model.Bindings(p.Name); len(b) > 0 && b[0].Host == host && b[0].Interface == i.UUID {
+			out[i.OFPort] = p.Name
 		}
 	}
 	return out
@@ -61,14 +78,16 @@ func (v *view) portNames(host string) map[uint32]string {
 func (n namer) flow(s flows.FlowStats) api.Flow {
 	f := s.Flow
 	out := api.Flow{
-		Table: f.Table, TableName: pipeline.TableName(f.Table), Priority: f.Priority, Match: f.Match.String(),
+		Table: f.Table, TableName: pipeline.TableName(f.Table), Priority: f.Priority,
 		Cookie: f.Cookie.String(), Ours: f.Cookie.Ours(),
 		Packets: s.Packets, Bytes: s.Bytes, Duration: s.Duration, Raw: f.String(),
 	}
-	text := f.Format(flows.FormatOptions{TableName: pipeline.TableName, PortName: func(p uint32) string { return n.ports[p] }})
-	if _, actions, ok := strings.Cut(text, "actions="); ok {
-		out.Actions = actions
+	options := n.foreign
+	if out.Ours {
+		options = n.options
 	}
+	out.Match = f.Match.Format(options)
+	_, out.Actions, _ = strings.Cut(f.Format(options), "actions=")
 	if !out.Ours {
 		return out
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/ofctl-lab/ofctl-lab/controller/api"
+	"github.com/ofctl-lab/ofctl-lab/flows"
 )
 
 // get reads a path of the HTTP interface as it is.
@@ -61,6 +62,43 @@ func TestEveryReadAnswers(t *testing.T) {
 		status, text := r.get(path)
 		if status != http.StatusOK || !strings.Contains(text, want) {
 			t.Errorf("GET %s: %d, without %s:\n%.600s", path, status, want, text)
+		}
+	}
+}
+
+// A dump has names for people, and beside them the text that ovs-ofctl takes back.
+func TestFlowsHaveNames(t *testing.T) {
+	r, _, _ := twoHostRig(t, testConfig(t.TempDir()))
+	d, err := r.client.Flows(r.ctx(), "host1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	find := func(table, match string) api.Flow {
+		for _, f := range d.Flows {
+			if f.TableName == table && f.Match == match {
+				return f
+			}
+		}
+		t.Fatalf("no flow of %s matches %s in %+v", table, match, d.Flows)
+		return api.Flow{}
+	}
+	f := find("output", "network=red/web,egress=red-a")
+	if f.Actions != "set_field:0->vlan_tci,output:red-a" || f.Network != "red/web" || f.Tenant != "red" {
+		t.Errorf("%+v", f)
+	}
+	if raw, err := flows.ParseFlow(f.Raw); err != nil || !strings.Contains(raw.String(), "reg2=0x1 ") {
+		t.Errorf("raw %s: %v", f.Raw, err)
+	}
+	if f := find("flood", "network=red/web"); f.Actions != "group:red/web" {
+		t.Errorf("%+v", f)
+	}
+	find("classify", "tun_id=1000001,in_port=ofctl-gre0,vlan_tci=0x0000/0x0fff")
+	for _, g := range d.Groups {
+		if g, err := flows.ParseGroup(g.Raw); err != nil || !flows.OurGroup(g.ID) {
+			t.Errorf("%+v: %v", g, err)
+		}
+		if want := "group_id=" + g.Network + ",type=all,bucket="; !strings.HasPrefix(g.Text, want) {
+			t.Errorf("%s does not start with %s", g.Text, want)
 		}
 	}
 }

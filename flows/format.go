@@ -13,6 +13,14 @@ type FormatOptions struct {
 	TableName func(uint8) string
 	// PortName is the name of an OpenFlow port, "" to write its number.
 	PortName func(uint32) string
+	// GroupName is the name of a group, "" to write its number.
+	GroupName func(uint32) string
+	// FieldName is the name of a field, "" to write that of ovs-ofctl. It is for
+	// registers, whose meaning is the pipeline's.
+	FieldName func(Field) string
+	// ValueName is the name of a value that a whole field is compared with or set
+	// to, "" to write it as ovs-ofctl does.
+	ValueName func(Field, Value) string
 }
 
 // printer appends ovs-ofctl text to b.
@@ -92,8 +100,12 @@ func (p *printer) flow(f *Flow, s *FlowStats) {
 }
 
 // String is the match as in a flow of ovs-ofctl, "" for a match of everything.
-func (m Match) String() string {
-	var p printer
+func (m Match) String() string { return m.Format(FormatOptions{}) }
+
+// Format is the match as in a flow of ovs-ofctl, with names where o has them; ""
+// for a match of everything.
+func (m Match) Format(o FormatOptions) string {
+	p := printer{FormatOptions: o}
 	p.match(m)
 	return strings.TrimSuffix(string(p.b), ",")
 }
@@ -199,7 +211,8 @@ func (p *printer) action(a Action) {
 		p.str("output:")
 		p.subfield(a.Src)
 	case ToGroup:
-		p.printf("group:%d", a.ID)
+		p.str("group:")
+		p.group(a.ID)
 	case SetField:
 		p.setField(a)
 	case Move:
@@ -250,17 +263,51 @@ func (p *printer) setField(a SetField) {
 		return
 	}
 	p.str("set_field:")
-	p.value(a.Field, a.Value)
-	if mask != a.Field.FullMask() {
+	if mask == a.Field.FullMask() {
+		p.named(a.Field, a.Value)
+	} else {
+		p.value(a.Field, a.Value)
 		p.str("/")
 		p.value(a.Field, mask)
 	}
 	p.str("->")
-	p.str(a.Field.Name())
+	p.field(a.Field, a.Field.Name())
+}
+
+// field writes the field's name, otherwise is what ovs-ofctl calls it here.
+func (p *printer) field(f Field, otherwise string) {
+	if p.FieldName != nil {
+		if name := p.FieldName(f); name != "" {
+			p.str(name)
+			return
+		}
+	}
+	p.str(otherwise)
+}
+
+// named writes a value of the whole field, by its name if it has one.
+func (p *printer) named(f Field, v Value) {
+	if p.ValueName != nil {
+		if name := p.ValueName(f, v); name != "" {
+			p.str(name)
+			return
+		}
+	}
+	p.value(f, v)
+}
+
+func (p *printer) group(id uint32) {
+	if p.GroupName != nil {
+		if name := p.GroupName(id); name != "" {
+			p.str(name)
+			return
+		}
+	}
+	p.dec(uint64(id))
 }
 
 func (p *printer) subfield(s Subfield) {
-	p.str(s.Field.Symbol())
+	p.field(s.Field, s.Field.Symbol())
 	switch {
 	case s.Offset == 0 && s.Bits == s.Field.loadBits():
 		p.str("[]")
@@ -289,7 +336,9 @@ func (g *Group) String() string { return g.Format(FormatOptions{}) }
 // Format is the group as ovs-ofctl prints it, with names where o has them.
 func (g *Group) Format(o FormatOptions) string {
 	p := printer{FormatOptions: o, b: make([]byte, 0, 64+64*len(g.Buckets))}
-	p.printf("group_id=%d,type=", g.ID)
+	p.str("group_id=")
+	p.group(g.ID)
+	p.str(",type=")
 	if int(g.Type) < len(groupTypes) {
 		p.str(groupTypes[g.Type])
 	} else {

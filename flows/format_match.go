@@ -103,7 +103,7 @@ func (p *printer) entry(m Match, e FieldMatch) {
 		p.flags(e, ctStateNames[:], full)
 		return
 	}
-	p.str(e.Field.matchName())
+	p.field(e.Field, e.Field.matchName())
 	p.str("=")
 	style := e.Field.info().style
 	if !full && style == styleDec {
@@ -116,7 +116,11 @@ func (p *printer) entry(m Match, e FieldMatch) {
 	case EthType:
 		p.printf("0x%04x", e.Value.Lo)
 	default:
-		p.value(e.Field, e.Value)
+		if full {
+			p.named(e.Field, e.Value)
+		} else {
+			p.value(e.Field, e.Value)
+		}
 	}
 	if full {
 		return

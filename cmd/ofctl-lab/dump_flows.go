@@ -54,14 +54,16 @@ func newDumpFlows(a *app) *cobra.Command {
 		Short: "Show the flows in the switches, with names and counters",
 		Long: `Show the flows in the switches, read from the switches for this answer, with the
 names of tables, tenants, networks and ports, what each flow is for, and its
-counters. Without HOST, those of every connected host.
+counters. Without HOST, those of every connected host. Registers appear as what they
+hold: network, origin (local or tunnel) and egress (the port to leave by).
 
 --raw prints what 'ovs-ofctl -O OpenFlow13 add-flows BRIDGE -' takes back, and
 with --groups what 'add-groups' takes back; groups go first, since flows refer to
 them.
 
 --local reads a bridge of the Open vSwitch on this host without the controller;
-owners then appear as numbers, because only the controller knows their names.`,
+owners, networks and ports then appear as numbers, because only the controller knows
+their names.`,
 		Example: `  ofctl-lab dump-flows host1
   ofctl-lab dump-flows host1 --port red-a
   ofctl-lab dump-flows --drops
@@ -154,9 +156,20 @@ func (a *app) dumps(cmd *cobra.Command, o dumpOptions, hosts []string) ([]*api.F
 // two dumps can be compared as text.
 func sortDump(d *api.FlowDump) {
 	slices.SortFunc(d.Flows, func(a, b api.Flow) int {
-		return cmp.Or(cmp.Compare(a.Table, b.Table), cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.Match, b.Match))
+		return cmp.Or(cmp.Compare(a.Table, b.Table), cmp.Compare(b.Priority, a.Priority), cmp.Compare(rawMatch(a), rawMatch(b)))
 	})
 	slices.SortFunc(d.Groups, func(a, b api.Group) int { return cmp.Compare(a.ID, b.ID) })
+}
+
+// rawMatch is what of a flow's text tells it from others of its table and
+// priority: all but the cookie, which comes first. Names would not do: they
+// depend on who was asked for them.
+func rawMatch(f api.Flow) string {
+	if strings.HasPrefix(f.Raw, "cookie=") {
+		_, rest, _ := strings.Cut(f.Raw, ", ")
+		return rest
+	}
+	return f.Raw
 }
 
 // dumps reads several hosts at once; without names, all that are connected.
@@ -248,7 +261,7 @@ func flowTables(t *tables, f format, d *api.FlowDump, ff flowFilter) {
 		}
 		t.gap()
 		t.line("table %d %s", d.Flows[i].Table, clean(d.Flows[i].TableName))
-		heading := []string{"PACKETS", "BYTES", "PRIO", "OWNER", "FEATURE", "MATCH", "ACTIONS"}
+		heading := []string{"PACKETS", "BYTES", "PRIO", "NETWORK", "OWNER", "FEATURE", "MATCH", "ACTIONS"}
 		if f == formatWide {
 			heading = slices.Insert(heading, 3, "AGE", "COOKIE")
 		}
@@ -258,7 +271,7 @@ func flowTables(t *tables, f format, d *api.FlowDump, ff flowFilter) {
 			if match == "" {
 				match = "any"
 			}
-			row := []string{utoa(fl.Packets), utoa(fl.Bytes), utoa(fl.Priority), flowOwner(&fl), flowFeature(&fl), match, fl.Actions}
+			row := []string{utoa(fl.Packets), utoa(fl.Bytes), utoa(fl.Priority), fl.Network, flowOwner(&fl), flowFeature(&fl), match, fl.Actions}
 			if f == formatWide {
 				row = slices.Insert(row, 3, fmt.Sprintf("%ds", fl.Duration), fl.Cookie)
 			}
@@ -290,7 +303,7 @@ func groupTable(t *tables, d *api.FlowDump) {
 	t.line("%s: %d groups", clean(d.Host), len(d.Groups))
 	rows := make([][]string, 0, len(d.Groups))
 	for _, g := range d.Groups {
-		rows = append(rows, []string{utoa(g.ID), g.Network, strconv.Itoa(g.Buckets), g.Raw})
+		rows = append(rows, []string{utoa(g.ID), g.Network, strconv.Itoa(g.Buckets), g.Text})
 	}
 	t.table([]string{"GROUP", "NETWORK", "BUCKETS", "TEXT"}, rows)
 }

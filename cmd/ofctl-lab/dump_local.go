@@ -14,6 +14,7 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/datapath/ovsctl"
 	"github.com/ofctl-lab/ofctl-lab/flows"
 	"github.com/ofctl-lab/ofctl-lab/flows/pipeline"
+	"github.com/ofctl-lab/ofctl-lab/topo"
 )
 
 // localTimeout bounds reading a local bridge.
@@ -57,22 +58,32 @@ func localDump(ctx context.Context, rundir, bridge string) (*api.FlowDump, error
 
 // namedDump is a dump with the names that derive from the pipeline.
 func namedDump(bridge string, d *openflow.Dump) *api.FlowDump {
+	numbers := pipeline.FormatOptions(func(topo.ID) string { return "" }, func(uint32) string { return "" })
 	out := &api.FlowDump{Host: bridge, Flows: []api.Flow{}, Groups: []api.Group{}, Foreign: d.ForeignFlows}
 	for _, s := range d.Flows {
-		out.Flows = append(out.Flows, namedFlow(s))
+		out.Flows = append(out.Flows, namedFlow(s, numbers))
 	}
 	for _, g := range d.Groups {
-		out.Groups = append(out.Groups, api.Group{ID: g.ID, Ours: flows.OurGroup(g.ID), Buckets: len(g.Buckets), Raw: g.String()})
+		e := api.Group{ID: g.ID, Ours: flows.OurGroup(g.ID), Buckets: len(g.Buckets), Raw: g.String()}
+		if e.Text = e.Raw; e.Ours {
+			e.Text = g.Format(numbers)
+		}
+		out.Groups = append(out.Groups, e)
 	}
 	return out
 }
 
-func namedFlow(s flows.FlowStats) api.Flow {
+// namedFlow writes a flow of ours with the options ours.
+func namedFlow(s flows.FlowStats, ours flows.FormatOptions) api.Flow {
 	f := s.Flow
-	_, actions, _ := strings.Cut(f.Format(flows.FormatOptions{TableName: pipeline.TableName}), "actions=")
+	options := flows.FormatOptions{TableName: pipeline.TableName}
+	if f.Cookie.Ours() {
+		options = ours
+	}
+	_, actions, _ := strings.Cut(f.Format(options), "actions=")
 	out := api.Flow{
 		Table: f.Table, TableName: pipeline.TableName(f.Table), Priority: f.Priority,
-		Match: f.Match.String(), Actions: actions, Cookie: f.Cookie.String(), Ours: f.Cookie.Ours(),
+		Match: f.Match.Format(options), Actions: actions, Cookie: f.Cookie.String(), Ours: f.Cookie.Ours(),
 		Packets: s.Packets, Bytes: s.Bytes, Duration: s.Duration, Raw: f.String(),
 	}
 	if out.Ours {

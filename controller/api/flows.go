@@ -6,8 +6,8 @@ type Flow struct {
 	Table     uint8  `json:"table" doc:"Table number"`
 	TableName string `json:"table_name,omitempty" doc:"Table name"`
 	Priority  uint16 `json:"priority" doc:"Priority"`
-	Match     string `json:"match" doc:"Match in ovs-ofctl syntax; empty matches everything"`
-	Actions   string `json:"actions" doc:"Actions in ovs-ofctl syntax, with table names"`
+	Match     string `json:"match" doc:"Match as ovs-ofctl prints it, with the names of network, port and register; empty matches everything"`
+	Actions   string `json:"actions" doc:"Actions as ovs-ofctl prints them, with the names of table, network, port, group and register"`
 	Cookie    string `json:"cookie" doc:"Cookie, hexadecimal"`
 	Feature   string `json:"feature,omitempty" doc:"Part of the pipeline, or reason of the drop"`
 	Drop      bool   `json:"drop" doc:"True if the flow is a named drop"`
@@ -29,6 +29,7 @@ type Group struct {
 	Network string `json:"network,omitempty" doc:"Full name of the network the group belongs to"`
 	Ours    bool   `json:"ours" doc:"False for a group of somebody else"`
 	Buckets int    `json:"buckets" doc:"Number of buckets"`
+	Text    string `json:"text" doc:"The group as ovs-ofctl prints it, with the names of networks and ports"`
 	Raw     string `json:"raw" doc:"The group as ovs-ofctl add-groups takes it"`
 }
 

@@ -33,11 +33,13 @@ ten and never reused. Every flow that the controller compiles is checked, in tes
 	b.WriteString(`
 ## Registers
 
-| register | bits | meaning |
-|---|---|---|
-| ` + "`reg0`" + ` | 0…23 | the network's ID |
-| ` + "`reg1`" + ` | 0 | 0: from a local port; 1: from a tunnel |
-| ` + "`reg2`" + ` | 0…16 | OpenFlow number of the local port to leave by, or ` + fmt.Sprintf("`%#x`", egressTunnel) + `: the tunnel |
+The names are those that ` + "`ofctl-lab dump-flows`" + ` shows; ` + "`--raw`" + ` shows the registers.
+
+| register | name | bits | meaning |
+|---|---|---|---|
+` + fmt.Sprintf("| `reg0` | `%s` | 0…23 | the network's ID |\n", registerNames[regNetwork]) +
+		fmt.Sprintf("| `reg1` | `%s` | 0 | 0: from a local port; 1: from a tunnel |\n", registerNames[regOrigin]) +
+		fmt.Sprintf("| `reg2` | `%s` | 0…16 | OpenFlow number of the local port to leave by, or `%#x`: the tunnel |\n", registerNames[regEgress], egressTunnel) + `
 
 ## Cookies
 
