@@ -1,15 +1,12 @@
 package docs
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 )
 
 // example is a fenced block of shell commands in a document.
@@ -42,6 +39,8 @@ func examples(t *testing.T, path string) []example {
 	return out
 }
 
+const labUp = "ofctl-lab lab up configs/topologies/two-hosts.yaml"
+
 var makeLine = regexp.MustCompile(`(?m)^make(?: ([a-z-]+))?$`)
 
 // The README's examples run as they stand, in order, in a checkout with the lab
@@ -67,85 +66,67 @@ func TestReadme(t *testing.T) {
 	if len(run) < 6 {
 		t.Fatalf("only %d blocks to run", len(run))
 	}
-	needsLab(t)
-	dir := checkout(t)
-	// A lab of its own name, so that it does not meet another one.
-	name := fmt.Sprintf("readme%d", os.Getpid())
-	topology := filepath.Join(dir, "configs/topologies/two-hosts.yaml")
-	text, err := os.ReadFile(topology)
-	if err != nil {
-		t.Fatal(err)
-	}
-	renamed := strings.Replace(string(text), "name: two-hosts\n", "name: "+name+"\n", 1)
-	if renamed == string(text) {
-		t.Fatal("the topology has another name")
-	}
-	if err := os.WriteFile(topology, []byte(renamed), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	shell := func(script string) (string, error) {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, "bash", "-eu", "-o", "pipefail", "-c", script)
-		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "OFCTL_LAB_STATE_ROOT="+filepath.Join(dir, "labs"))
-		out, err := cmd.CombinedOutput()
-		return string(out), err
-	}
-	t.Cleanup(func() {
-		cmd := exec.Command(filepath.Join(dir, "bin/ofctl-lab"), "lab", "down", name)
-		cmd.Env = append(os.Environ(), "OFCTL_LAB_STATE_ROOT="+filepath.Join(dir, "labs"))
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("lab down: %v\n%s", err, out)
-		}
-	})
-	for _, script := range []string{
-		"bin/ofctl-lab lab up configs/topologies/two-hosts.yaml",
-		"bin/ofctl-lab lab demo",
-	} {
-		if out, err := shell(script); err != nil {
-			t.Fatalf("%s: %v\n%s", script, err, out)
-		}
-	}
+	m := newMachine(t)
+	m.run(labUp)
+	m.run("ofctl-lab lab demo")
 	for _, e := range run {
-		out, err := shell(e.text)
+		out, err := m.try(e.text)
 		if err != nil {
 			t.Errorf("%s: %v\n%s\n%s", e.where, err, e.text, out)
 		}
 		t.Logf("%s\n%s", e.where, out)
 	}
+	m.run("ofctl-lab lab down")
 }
 
-// checkout is a copy of what the README's reader has after make build.
-func checkout(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := os.CopyFS(filepath.Join(dir, "configs"), os.DirFS("../configs")); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, "bin/ofctl-lab"), "./cmd/ofctl-lab")
-	cmd.Dir = ".."
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return dir
+// explained is what the blocks of the explanations need and do.
+var explained = map[string]struct {
+	before string // what a reader has done by then
+	host   string // on which it is typed
+	after  string // what must come true
+}{
+	"ovs-vsctl add-port br-int tap7 -- set Interface tap7 external_ids:iface-id=red-b": {
+		before: `ofctl-lab lab unplug red-b
+ofctl-lab lab exec host2 -- sh -c 'ip link add tap7 type veth peer name guest7 && ip link set tap7 up && ip link set guest7 up'`,
+		host:  "host2",
+		after: `ofctl-lab get port red-b | grep -E '^red-b +up +host2'`,
+	},
+	"ovs-vsctl del-port tap7": {
+		host:  "host2",
+		after: `ofctl-lab get port red-b | grep -E '^red-b +down'`,
+	},
 }
 
-// needsLab skips, loudly, where no lab can run; on CI that is a failure.
-func needsLab(t *testing.T) {
-	t.Helper()
-	missing := ""
-	if os.Getuid() != 0 {
-		missing = "root"
-	} else if _, err := exec.LookPath("ovs-vswitchd"); err != nil {
-		missing = "Open vSwitch (make deps installs it)"
+// The explanations' examples run as they stand, in order; what they promise
+// comes true without another command.
+func TestExplanations(t *testing.T) {
+	files, err := filepath.Glob("explanation/*.md")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no explanations: %v", err)
 	}
-	if missing == "" {
-		return
+	var run []example
+	seen := map[string]bool{}
+	for _, file := range append(files, "architecture.md") {
+		for _, e := range examples(t, file) {
+			if _, ok := explained[e.text]; !ok {
+				t.Errorf("%s: say in the table explained how this is run:\n%s", e.where, e.text)
+				continue
+			}
+			run, seen[e.text] = append(run, e), true
+		}
 	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("needs %s, and this is CI", missing)
+	for text := range explained {
+		if !seen[text] {
+			t.Errorf("no explanation has this example, which the table explained has:\n%s", text)
+		}
 	}
-	t.Skipf("SKIPPED: the documents' examples need %s", missing)
+	m := newMachine(t)
+	m.run(labUp)
+	for _, e := range run {
+		how := explained[e.text]
+		m.run(how.before)
+		m.run("ofctl-lab lab exec " + how.host + " -- " + e.text)
+		m.until(how.after)
+	}
+	m.run("ofctl-lab lab down")
 }

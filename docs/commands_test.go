@@ -1,0 +1,160 @@
+package docs
+
+import (
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// step runs one example of the commands' help.
+type step struct {
+	example string
+	before  string // what a reader has done by then
+	onHost  bool   // it is typed on host1, not beside the controller
+	ready   string // it runs in the foreground: what it says when it can be interrupted
+	want    string // what its output, standard error included, has to match
+	after   string // what has to succeed then
+}
+
+// steps run every example of the commands' help on one machine, in an order
+// that makes sense of them: no lab, a lab, its hosts, and its end.
+var steps = []step{
+	{example: "ofctl-lab version", want: `(?m)^go: +go1`},
+	{example: "ofctl-lab version -o json", want: `"go":`},
+	{example: "ofctl-lab plan --check configs/topologies/two-hosts.yaml", want: `two-hosts.yaml`},
+	{example: "ofctl-lab controller", ready: "controller ready", want: `controller stopped`},
+	{example: "ofctl-lab controller --config /etc/ofctl-lab/ofctl-lab.yaml --log-level debug",
+		before: "mkdir -p /etc/ofctl-lab && cp configs/controller.yaml /etc/ofctl-lab/ofctl-lab.yaml",
+		ready:  "controller ready", want: `controller stopped`, after: "rm -r /etc/ofctl-lab"},
+
+	{example: labUp, want: `(?m)^sw1-et1 +up +host1`},
+	{example: "ofctl-lab lab list", want: `(?m)^two-hosts +up +2 +5`},
+	{example: "ofctl-lab lab status", want: `(?m)^host1 .* running +running`},
+	{example: "ofctl-lab lab status --lab two-hosts -o json", want: `"running": true`},
+	{example: "ofctl-lab lab demo", want: `(?m)^ok +red/web .* gre key 1000001`},
+	{example: "ofctl-lab lab exec host1/red-a -- ping -c 1 10.1.1.2", want: `1 received`},
+	{example: "ofctl-lab lab exec host1 -- ovs-vsctl show", want: `Bridge br-int`},
+
+	{example: "ofctl-lab get ports", want: `(?m)^red-b +up +host2`},
+	{example: "ofctl-lab get networks -o wide", want: `(?m)^red/web +gre +1000001`},
+	{example: "ofctl-lab get host host1 -o json", want: `"tep": "192.168.200.20"`},
+	{example: "ofctl-lab describe port red-a", want: `(?m)^spoofed-mac `},
+	{example: "ofctl-lab describe network red/web", want: `(?m)^Tunnel key: +1000001`},
+	{example: "ofctl-lab describe host host1 -o yaml", want: `(?m)^name: host1`},
+	{example: "ofctl-lab dump-flows host1", want: `(?m)^table 0 classify`},
+	{example: "ofctl-lab dump-flows host1 --port red-a", want: `network=red/web,in_port=red-a`},
+	{example: "ofctl-lab dump-flows --drops", want: `(?s)host1: .*spoofed-mac.*host2: .*spoofed-mac`},
+	{example: "ofctl-lab dump-flows host1 --table l2_dst -o wide", want: `COOKIE`},
+	{example: "ofctl-lab dump-flows host1 --raw --groups", want: `(?m)^group_id=[0-9]+,type=all,bucket=`},
+	{example: "ofctl-lab dump-flows host1 --raw", want: `(?m)^cookie=0x[0-9a-f]+, table=10, priority=`},
+
+	{example: "ofctl-lab plan configs/topologies/two-hosts.yaml", want: `nothing to change`},
+	{example: "ofctl-lab lab unplug red-b", want: `unplugged from host2`},
+	{example: "ofctl-lab lab plug red-b", want: `red-b is up on host2`},
+	{example: "ofctl-lab lab plug red-b --ofport 77", before: "ofctl-lab lab unplug red-b", want: `red-b is up on host2 as OpenFlow port 77`},
+	{example: "ofctl-lab lab move red-b host1", want: `red-b is up on host1`},
+	{example: "ofctl-lab delete port red-b", want: `port red-b deleted`},
+	{example: "ofctl-lab delete network red/mgmt", before: "ofctl-lab delete port sw1-et1", want: `network red/mgmt deleted`},
+	{example: "ofctl-lab apply configs/topologies/two-hosts.yaml", want: `(?m)^add +network +red/mgmt`},
+	{example: "ofctl-lab apply --wait 0 configs/topologies/two-hosts.yaml", want: `nothing to change`},
+
+	{example: "ofctl-lab doctor", onHost: true, want: `(?m)^ok +fail mode`},
+	{example: "ofctl-lab doctor -o json", onHost: true, want: `"check": "fail mode"`},
+	{example: "ofctl-lab attach --network red/web --netns web1 --address 10.1.1.7", onHost: true, want: `port web1 is up`,
+		after: "ofctl-lab lab exec host1/red-a -- ping -c 1 10.1.1.7"},
+	{example: "ofctl-lab detach --netns web1", onHost: true, want: `port web1 deleted`, after: "ip netns delete web1"},
+	{example: "ofctl-lab attach --network red/web --tap --port vm1", onHost: true, want: `vm1`},
+	{example: "ofctl-lab detach --port vm1 --keep", onHost: true, want: `vm1`, after: "ofctl-lab get port vm1 | grep down"},
+
+	{example: "ofctl-lab lab down two-hosts", want: `two-hosts is gone`, after: `test -z "$(ls /run/netns)"`},
+	{example: "ofctl-lab lab up --keep-on-failure --timeout 2m configs/topologies/two-hosts.yaml", want: `is up after`},
+	{example: "ofctl-lab host join-command host3 --tep 192.168.200.22 --controller 192.168.200.1", want: `ovs-vsctl .*192\.168\.200\.22`},
+	// The machine's ssh takes what is meant for host3 to host2.
+	{example: "ofctl-lab host join-command host3 --tep 192.168.200.22 --controller 192.168.200.1 | ssh root@host3 sh",
+		after: "ofctl-lab lab exec host2 -- ovs-vsctl get Open_vSwitch . external_ids | grep -F 192.168.200.22"},
+	{example: "ofctl-lab host leave-command | ssh root@host3 sh",
+		after: "! ofctl-lab lab exec host2 -- ovs-vsctl get Open_vSwitch . external_ids | grep -F 192.168.200.22"},
+	{example: "ofctl-lab lab down", want: `two-hosts is gone`, after: `test -z "$(ls /run/netns)"`},
+}
+
+const ssh = `#!/bin/sh
+shift # root@host3
+exec ofctl-lab lab exec host2 -- "$@"
+`
+
+// Every example of the commands' help has a step, and no step is of an example
+// that is gone.
+func TestEveryExampleHasAStep(t *testing.T) {
+	inHelp := map[string]string{}
+	for _, e := range examples(t, "reference/cli.md") {
+		for line := range strings.Lines(e.text) {
+			inHelp[strings.TrimSpace(line)] = e.where
+		}
+	}
+	// The program's own help is not in the reference.
+	out, err := exec.Command(filepath.Join(checkout(t), "bin/ofctl-lab"), "--help").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(out), "Examples:\n")
+	text, _, ok := strings.Cut(text, "\n\n")
+	if !ok {
+		t.Fatalf("no examples in\n%s", out)
+	}
+	for line := range strings.Lines(text) {
+		inHelp[strings.TrimSpace(line)] = "ofctl-lab --help"
+	}
+	for line, where := range inHelp {
+		if !slices.ContainsFunc(steps, func(s step) bool { return s.example == line }) {
+			t.Errorf("%s: say in the table steps how this is run:\n%s", where, line)
+		}
+	}
+	for _, s := range steps {
+		if inHelp[s.example] == "" {
+			t.Errorf("no help has the example of a step: %s", s.example)
+		}
+	}
+}
+
+// The examples of the commands' help do what they say.
+func TestCommandExamples(t *testing.T) {
+	m := newMachine(t)
+	m.install("ssh", ssh)
+	for _, s := range steps {
+		if s.before != "" {
+			m.run(s.before)
+		}
+		out, err := m.try(s.script())
+		t.Logf("%s\n%s", s.example, out)
+		if err != nil {
+			t.Fatalf("%s: %v", s.example, err)
+		}
+		if !regexp.MustCompile(s.want).MatchString(out) {
+			t.Errorf("%s: the output does not match %s:\n%s", s.example, s.want, out)
+		}
+		if s.after != "" {
+			m.run(s.after)
+		}
+	}
+}
+
+// script is how the example is typed.
+func (s step) script() string {
+	switch {
+	case s.onHost:
+		return "ofctl-lab lab exec host1 -- " + s.example
+	case s.ready != "":
+		// It is interrupted once it is ready; what it says then is read to the end.
+		return `rm -f said && mkfifo said
+(trap - INT; exec ` + s.example + `) > said 2>&1 &
+exec 3< said
+grep -m 1 "` + s.ready + `" <&3
+kill -INT $!
+wait $!
+cat <&3`
+	}
+	return s.example
+}

@@ -1,0 +1,142 @@
+package docs
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// machine is a machine on which a reader types the documents' examples as they
+// stand: a checkout after make build, with network, processes, /run, /var/lib and
+// /etc of its own, so that the examples may use the names and ports that they
+// name, whatever else this machine runs. It ends with the test, and so does all
+// that was started on it.
+type machine struct {
+	t   *testing.T
+	dir string // the checkout
+	pid string // of its first process
+}
+
+// setUp makes the machine's own what examples write to. /etc is a copy.
+const setUp = `mount --make-rprivate /
+cp -a /etc "$1"
+mount --bind "$1" /etc
+mount -t proc proc /proc
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /var/lib
+mkdir /run/netns
+ip link set lo up
+echo ready
+read -r _ || true` // until the test closes its standard input
+
+// newMachine skips, loudly, where there can be none; on CI that is a failure.
+func newMachine(t *testing.T) *machine {
+	t.Helper()
+	needsLab(t)
+	m := &machine{t: t, dir: checkout(t)}
+	cmd := exec.Command("bash", "-eu", "-c", setUp, "bash", filepath.Join(t.TempDir(), "etc"))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("a machine for the examples: %v", err)
+	}
+	t.Cleanup(func() {
+		_ = stdin.Close() // the first process ends, and with it all others
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the machine of the examples: %v\n%s", err, &stderr)
+		}
+	})
+	if _, err := io.ReadFull(stdout, make([]byte, len("ready\n"))); err != nil {
+		t.Fatalf("the machine of the examples is not ready: %v", err)
+	}
+	m.pid = strconv.Itoa(cmd.Process.Pid)
+	return m
+}
+
+// try types a script at the machine, in the checkout and with its bin in PATH.
+func (m *machine) try(script string) (string, error) {
+	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "nsenter", "--target", m.pid, "--mount", "--net", "--pid", "--",
+		"bash", "-eu", "-o", "pipefail", "-c", `cd "$0" && eval "$1"`, m.dir, script)
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(m.dir, "bin")+":"+os.Getenv("PATH"))
+	// What a script leaves running, such as a lab, may keep the pipes open.
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// run is try for what has to succeed.
+func (m *machine) run(script string) string {
+	m.t.Helper()
+	out, err := m.try(script)
+	if err != nil {
+		m.t.Fatalf("%v\n%s\n%s", err, script, out)
+	}
+	return out
+}
+
+// until types a script again and again until it succeeds.
+func (m *machine) until(script string) {
+	m.t.Helper()
+	m.run(`for n in {1..200}; do (` + script + `) >/dev/null 2>&1 && exit; sleep 0.1; done; ` + script)
+}
+
+// install puts a program into the machine's PATH.
+func (m *machine) install(name, script string) {
+	m.t.Helper()
+	if err := os.WriteFile(filepath.Join(m.dir, "bin", name), []byte(script), 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// checkout is a copy of what a reader has after make build.
+func checkout(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "configs"), os.DirFS("../configs")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, "bin/ofctl-lab"), "./cmd/ofctl-lab")
+	cmd.Dir = ".."
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return dir
+}
+
+func needsLab(t *testing.T) {
+	t.Helper()
+	var missing []string
+	if os.Getuid() != 0 {
+		missing = append(missing, "root")
+	}
+	if _, err := exec.LookPath("ovs-vswitchd"); err != nil {
+		missing = append(missing, "Open vSwitch (make deps installs it)")
+	}
+	if len(missing) == 0 {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("needs %s, and this is CI", strings.Join(missing, " and "))
+	}
+	t.Skipf("SKIPPED: the documents' examples need %s", strings.Join(missing, " and "))
+}
