@@ -12,6 +12,7 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/bench/traffic"
 	"github.com/ofctl-lab/ofctl-lab/controller/api"
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
+	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 )
 
 // PlugFirstPing is how long a guest waits for its network: from the start of the ovs-vsctl
@@ -76,8 +77,7 @@ func setUpPlugging(ctx context.Context, scale int) (*Bench, error) {
 type plugging struct {
 	lab       *overlay.Overlay
 	near, far overlay.Port
-	echo      *traffic.Echo
-	guest     io.Closer // of near
+	guest     *netdev.Namespace // of near
 }
 
 func newPlugging(ctx context.Context, others int) (_ *plugging, err error) {
@@ -107,12 +107,9 @@ func newPlugging(ctx context.Context, others int) (_ *plugging, err error) {
 	if err := p.lab.FixNeighbour(ctx, p.far, p.near); err != nil {
 		return nil, err
 	}
-	g, err := p.lab.OpenGuest(p.near)
-	if err != nil {
+	if p.guest, err = p.lab.Guest(p.near); err != nil {
 		return nil, err
 	}
-	p.guest = g
-	p.echo = traffic.NewEcho(g.Wire, station(p.near), station(p.far), 1)
 	return p, p.unplug(ctx)
 }
 
@@ -149,16 +146,22 @@ func (p *plugging) unplug(ctx context.Context) error {
 // plugTimeout bounds the wait for the first ping.
 const plugTimeout = 20 * time.Second
 
-func (p *plugging) firstPing(ctx context.Context) (Sample, error) {
+func (p *plugging) firstPing(ctx context.Context) (_ Sample, err error) {
 	ctx, cancel := context.WithTimeout(ctx, plugTimeout)
 	defer cancel()
+	wire, err := overlay.Wire(p.guest)
+	if err != nil {
+		return Sample{}, err
+	}
+	defer func() { err = errors.Join(err, wire.Close()) }()
+	echo := traffic.NewEcho(wire, station(p.near), station(p.far))
 	type answer struct {
 		at  time.Time
 		err error
 	}
 	answered := make(chan answer, 1)
 	go func() {
-		at, err := p.echo.FirstReply(ctx, time.Millisecond/2)
+		at, err := echo.FirstReply(ctx, time.Millisecond/2)
 		answered <- answer{at, err}
 	}()
 	start, vsctl, err := p.plug(ctx, p.near.Name())

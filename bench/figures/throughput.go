@@ -13,6 +13,7 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/bench/overlay"
 	"github.com/ofctl-lab/ofctl-lab/bench/traffic"
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
+	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 	"github.com/ofctl-lab/ofctl-lab/topo"
 )
 
@@ -54,13 +55,15 @@ const (
 )
 
 const (
-	warmUp     = 500 * time.Millisecond
-	echoes     = 200
-	echoPause  = 2 * time.Millisecond
-	limitName  = "br-limit"
-	oldVLAN    = 100
-	bitsPerMB  = 1e6 / 8
-	bytesPerGB = 1e9
+	warmUp    = 500 * time.Millisecond
+	echoes    = 200
+	echoPause = 2 * time.Millisecond
+	limitName = "br-limit"
+	// idleTimeout bounds the wait for a path to be idle after a stream.
+	idleTimeout = 10 * time.Second
+	oldVLAN     = 100
+	bitsPerMB   = 1e6 / 8
+	bytesPerGB  = 1e9
 )
 
 // path is a pair of guests and what is between them.
@@ -74,7 +77,7 @@ type path struct {
 type carrying struct {
 	lab    *overlay.Overlay
 	window time.Duration // how long each stream is measured
-	guests map[int]*overlay.Guest
+	guests map[int]*netdev.Namespace
 	open   []io.Closer
 }
 
@@ -107,7 +110,7 @@ func setUpThroughput(ctx context.Context, scale int) (*Bench, error) {
 	if scale < 1 || scale > 600_000 {
 		return nil, fmt.Errorf("%d ms for each sample: want 1 … 600000", scale)
 	}
-	c := &carrying{window: time.Duration(scale) * time.Millisecond, guests: map[int]*overlay.Guest{}}
+	c := &carrying{window: time.Duration(scale) * time.Millisecond, guests: map[int]*netdev.Namespace{}}
 	all, err := paths()
 	if err != nil {
 		return nil, err
@@ -166,7 +169,7 @@ func (c *carrying) start(ctx context.Context, all []path) error {
 // openGuests opens both guests of a path and makes them know each other.
 func (c *carrying) openGuests(ctx context.Context, p path) error {
 	for _, end := range [][2]overlay.Port{{p.from, p.to}, {p.to, p.from}} {
-		g, err := c.lab.OpenGuest(end[0])
+		g, err := c.lab.Guest(end[0])
 		if err != nil {
 			return err
 		}
@@ -233,10 +236,9 @@ func (c *carrying) Close() error {
 
 // sample measures a stream, and the path when it has ended.
 func (c *carrying) sample(p path) func(context.Context) (Sample, error) {
-	echo := traffic.NewEcho(c.guests[p.from.ID].Wire, station(p.from), station(p.to), uint16(p.from.ID))
 	return func(ctx context.Context) (Sample, error) {
 		from, to := c.guests[p.from.ID], c.guests[p.to.ID]
-		stream, err := traffic.OpenStream(ctx, from.Namespace, to.Namespace, p.to.Addr())
+		stream, err := traffic.OpenStream(ctx, from, to, p.to.Addr())
 		if err != nil {
 			return Sample{}, err
 		}
@@ -244,17 +246,34 @@ func (c *carrying) sample(p path) func(context.Context) (Sample, error) {
 		if err := errors.Join(err, stream.Close()); err != nil {
 			return Sample{}, err
 		}
-		trips, err := echo.RoundTrips(ctx, echoes, echoPause)
-		if err != nil {
-			return Sample{}, err
-		}
-		var times []float64
-		for _, d := range trips {
-			times = append(times, ms(d))
-		}
-		s.Detail[steadyPing] = median(times)
-		return s, nil
+		s.Detail[steadyPing], err = c.ping(ctx, p)
+		return s, err
 	}
+}
+
+// ping is the median round trip on an idle path, in ms.
+func (c *carrying) ping(ctx context.Context, p path) (_ float64, err error) {
+	wire, err := overlay.Wire(c.guests[p.from.ID])
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, wire.Close()) }()
+	echo := traffic.NewEcho(wire, station(p.from), station(p.to))
+	// What the stream has left in the queues may still push a packet out.
+	idle, cancel := context.WithTimeout(ctx, idleTimeout)
+	defer cancel()
+	if _, err := echo.FirstReply(idle, 10*time.Millisecond); err != nil {
+		return 0, err
+	}
+	trips, err := echo.RoundTrips(ctx, echoes, echoPause)
+	if err != nil {
+		return 0, err
+	}
+	var times []float64
+	for _, d := range trips {
+		times = append(times, ms(d))
+	}
+	return median(times), nil
 }
 
 // stream measures a stream that has just begun.

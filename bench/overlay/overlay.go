@@ -279,32 +279,24 @@ func (o *Overlay) Run(ctx context.Context, host string, argv ...string) (string,
 	return o.labs.Output(ctx, o.name, lab.Target{Host: host}, argv...)
 }
 
-// Guest is the inside of an attached port.
-type Guest struct {
-	Namespace *netdev.Namespace
-	Wire      *netdev.PacketConn // of its interface
+// guestInterface is the name of a guest's interface.
+const guestInterface = "eth0"
+
+// Guest is the namespace of an attached port. The caller closes it.
+func (o *Overlay) Guest(p Port) (*netdev.Namespace, error) {
+	return o.labs.Namespace(o.name, lab.Target{Host: p.Host, Netns: p.Name()})
 }
 
-// OpenGuest opens the guest of a port. The caller closes it.
-func (o *Overlay) OpenGuest(p Port) (*Guest, error) {
-	ns, err := o.labs.Namespace(o.name, lab.Target{Host: p.Host, Netns: p.Name()})
-	if err != nil {
-		return nil, err
-	}
-	wire, err := ns.OpenPacket("eth0")
-	if err != nil {
-		return nil, errors.Join(err, ns.Close())
-	}
-	return &Guest{ns, wire}, nil
+// Wire opens the wire of a guest's interface. The caller closes it. While it is
+// open, the kernel copies every frame of the guest.
+func Wire(guest *netdev.Namespace) (*netdev.PacketConn, error) {
+	return guest.OpenPacket(guestInterface)
 }
-
-// Close closes the handles. The guest stays.
-func (g *Guest) Close() error { return errors.Join(g.Wire.Close(), g.Namespace.Close()) }
 
 // FixNeighbour tells a guest for good at which Ethernet address another is.
 func (o *Overlay) FixNeighbour(ctx context.Context, of, other Port) error {
 	_, err := o.labs.Output(ctx, o.name, lab.Target{Host: of.Host, Netns: of.Name()},
-		"ip", "neighbour", "replace", other.Addr().String(), "lladdr", other.MAC().String(), "dev", "eth0", "nud", "permanent")
+		"ip", "neighbour", "replace", other.Addr().String(), "lladdr", other.MAC().String(), "dev", guestInterface, "nud", "permanent")
 	return err
 }
 

@@ -34,14 +34,16 @@ const (
 type Echo struct {
 	wire  *netdev.PacketConn
 	frame []byte // the request, but for its sequence number
-	id    uint16
 	from  Station
 	seq   uint16
 }
 
-// NewEcho is an Echo from one station to another on the first one's wire. The identifier
-// tells its replies from those of others.
-func NewEcho(wire *netdev.PacketConn, from, to Station, id uint16) *Echo {
+// echoID tells the replies from those to other programs.
+const echoID = 0xbe7c
+
+// NewEcho is an Echo from one station to another on the first one's wire. There should be one
+// for a station at a time.
+func NewEcho(wire *netdev.PacketConn, from, to Station) *Echo {
 	be := binary.BigEndian
 	b := make([]byte, 0, etherLen+ipv4Len+icmpLen+payloadLen)
 	b = append(append(b, to.MAC...), from.MAC...)
@@ -53,10 +55,10 @@ func NewEcho(wire *netdev.PacketConn, from, to Station, id uint16) *Echo {
 	b = append(append(b, src[:]...), dst[:]...)
 	be.PutUint16(b[etherLen+10:], checksum(b[etherLen:]))
 	b = append(b, icmpEchoRequest, 0, 0, 0)
-	b = be.AppendUint16(b, id)
+	b = be.AppendUint16(b, echoID)
 	b = be.AppendUint16(b, 0)
 	b = append(b, make([]byte, payloadLen)...)
-	return &Echo{wire: wire, frame: b, id: id, from: from}
+	return &Echo{wire: wire, frame: b, from: from}
 }
 
 // send sends the next request and returns its sequence number.
@@ -78,7 +80,7 @@ func (e *Echo) reply(f netdev.Frame) (uint16, bool) {
 	}
 	icmp := b[etherLen+ipv4Len:]
 	dst, _ := netip.AddrFromSlice(b[etherLen+16 : etherLen+20])
-	return be.Uint16(icmp[6:]), icmp[0] == icmpEchoReply && be.Uint16(icmp[4:]) == e.id && dst == e.from.Addr
+	return be.Uint16(icmp[6:]), icmp[0] == icmpEchoReply && be.Uint16(icmp[4:]) == echoID && dst == e.from.Addr
 }
 
 // checksum is that of RFC 1071 over an even number of bytes.
@@ -138,8 +140,8 @@ func (e *Echo) firstAfter(ctx context.Context, seq uint16) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("no echo reply: %w", ctx.Err())
 }
 
-// RoundTrips sends n requests, one after the other with a pause between, and returns the times
-// between the kernel's dates of request and reply on the wire.
+// RoundTrips sends n requests, one after the other with a pause between, and returns the
+// time from each until the kernel got its reply.
 func (e *Echo) RoundTrips(ctx context.Context, n int, pause time.Duration) ([]time.Duration, error) {
 	if n < 1 {
 		return nil, errors.New("no round trips asked for")
@@ -168,19 +170,16 @@ const replyTimeout = 5 * time.Second
 func (e *Echo) roundTrip(ctx context.Context) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, replyTimeout)
 	defer cancel()
+	sent := time.Now().Round(0) // the kernel dates the reply by the wall clock
 	seq, err := e.send()
 	if err != nil {
 		return 0, err
 	}
-	var sent time.Time
 	for f, err := range e.wire.Frames(ctx) {
 		if err != nil {
 			return 0, err
 		}
-		if f.Direction == netdev.Sent && len(f.Data) == len(e.frame) && string(f.Data) == string(e.frame) {
-			sent = f.Time
-		}
-		if got, ok := e.reply(f); ok && got == seq && !sent.IsZero() {
+		if got, ok := e.reply(f); ok && got == seq {
 			return f.Time.Sub(sent), nil
 		}
 	}
