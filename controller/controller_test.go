@@ -78,6 +78,29 @@ func TestRestartOfTheSwitchIsRepaired(t *testing.T) {
 	r.until(r.portIs("red-a", api.StateUp))
 }
 
+func TestNewConnectionHasConfirmedNothing(t *testing.T) {
+	r, s1, _ := twoHostRig(t, testConfig(t.TempDir()))
+	h := r.c.hosts.find("host1")
+	for range 20 {
+		before := h.of.Load().since
+		s1.Restart()
+		r.until(func() string {
+			of, sync := h.of.Load(), h.sync.Load()
+			switch {
+			case !of.connected || of.since.Equal(before):
+				return "host1 is not connected anew"
+			case sync.at.Before(of.since) && sync.revision() != 0:
+				t.Errorf("the switch is empty, and has confirmed revision %d", sync.revision())
+			case sync.at.Before(of.since):
+				return "the switch has not confirmed anything"
+			}
+			return ""
+		})
+		r.until(r.synced)
+		r.until(r.holds(s1, "host1"))
+	}
+}
+
 func TestRestartOfTheControllerKeepsIdentityAndTouchesNothing(t *testing.T) {
 	dir := t.TempDir()
 	cfg := testConfig(dir)

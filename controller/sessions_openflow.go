@@ -68,6 +68,11 @@ func answers(conn *openflow.Conn) func(context.Context) error {
 func (c *Controller) serveSwitch(ctx context.Context, h *host, th *topo.Host, conn *openflow.Conn, events <-chan portEvent) {
 	log := c.log.With("host", h.name, "peer", conn.Peer())
 	log.Info("switch connected", "datapath", fmt.Sprintf("%016x", conn.DatapathID()))
+	// What was confirmed on another connection says nothing of this one: the
+	// switch may have been restarted in between, and be empty.
+	unconfirmed := *h.sync.Load()
+	unconfirmed.confirmed = nil
+	h.sync.Store(&unconfirmed)
 	h.of.Store(&sessionState{connected: true, peer: conn.Peer(), since: time.Now()})
 	h.conn.Store(conn)
 	c.changed.notify()
