@@ -3,12 +3,15 @@ package docs
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -114,13 +117,44 @@ func checkout(t *testing.T) string {
 	if err := os.CopyFS(filepath.Join(dir, "configs"), os.DirFS("../configs")); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, "bin/ofctl-lab"), "./cmd/ofctl-lab")
+	program, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(dir, "bin")
+	if err := errors.Join(os.Mkdir(bin, 0o755), os.Symlink(program, filepath.Join(bin, "ofctl-lab"))); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// built is where build puts the program.
+var built string
+
+// build makes the program, once for all tests.
+var build = sync.OnceValues(func() (string, error) {
+	program := filepath.Join(built, "ofctl-lab")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./cmd/ofctl-lab")
 	cmd.Dir = ".."
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}
-	return dir
+	return program, nil
+})
+
+func TestMain(m *testing.M) {
+	var err error
+	if built, err = os.MkdirTemp("", "ofctl-lab-docs"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if err := os.RemoveAll(built); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 func needsLab(t *testing.T) {
