@@ -93,7 +93,7 @@ func (a *applying) apply(ctx context.Context, t overlay.Topology) error {
 		return err
 	}
 	// Ports are bound in a revision of their own, after that of the request.
-	return a.lab.Up(ctx, len(t.Ports))
+	return a.lab.Up(ctx, t)
 }
 
 // spread is a topology of this many ports, every second one on either host, in a number of
@@ -136,7 +136,7 @@ func (a *applying) sample(networks int) func(context.Context) (Sample, error) {
 			return Sample{}, err
 		}
 		put := time.Since(start)
-		if err := a.lab.Up(ctx, a.ports); err != nil {
+		if err := a.lab.Up(ctx, whole); err != nil {
 			return Sample{}, err
 		}
 		elapsed := time.Since(start)

@@ -85,6 +85,35 @@ func TestAimWhereLowerIsBetter(t *testing.T) {
 	}
 }
 
+func TestAimsThatAdd(t *testing.T) {
+	var order []string
+	fig := fixed(Lower, &order, map[string][]float64{"a": {10}, "b": {14}},
+		Aim{Peer: "b", Against: "a", Ratio: 1, Plus: 5}, Aim{Peer: "b", Against: "a", Ratio: 1, Plus: 3},
+		Aim{Peer: "b", Plus: 13}, Aim{Peer: "b", Plus: 14},
+		Aim{Peer: "b", Against: "a", Ratio: 1, Detail: "cpu_s", Better: Higher}, Aim{Peer: "b", Plus: 1, Detail: "absent"})
+	if _, err := Measure(context.Background(), fig, Options{}); err == nil {
+		t.Fatal("five rounds are usual, and there was but one value")
+	}
+	res, err := Measure(context.Background(), fig, Options{Rounds: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, a := range res.Aims {
+		got = append(got, a.sentence(res.Better))
+	}
+	want := []string{
+		"aim reached: b at most 1.00 × a + 5.00, measured + 4.00",
+		"aim missed: b at most 1.00 × a + 3.00, measured + 4.00",
+		"aim missed: b at most 13.0, measured 14.0",
+		"aim reached: b at most 14.0, measured 14.0",
+		"aim reached: b (cpu_s) at least 1.00 × a, measured 1.40",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestMeasureNamesWhatFailedAndCleansUp(t *testing.T) {
 	var order []string
 	fig := fixed(Higher, &order, map[string][]float64{"a": {1, 2}, "b": {1}})

@@ -101,7 +101,7 @@ func (s *slope) count(ctx context.Context, t overlay.Topology, host string) (int
 	if _, err := s.lab.Apply(ctx, t); err != nil {
 		return 0, err
 	}
-	if err := s.lab.Up(ctx, len(t.Ports)); err != nil {
+	if err := s.lab.Up(ctx, t); err != nil {
 		return 0, err
 	}
 	return s.lab.FlowCount(ctx, host)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/ofctl-lab/ofctl-lab/bench/overlay"
 	"github.com/ofctl-lab/ofctl-lab/bench/traffic"
-	"github.com/ofctl-lab/ofctl-lab/controller/api"
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 )
@@ -101,7 +100,7 @@ func newPlugging(ctx context.Context, others int) (_ *plugging, err error) {
 	if _, err := p.lab.Apply(ctx, t); err != nil {
 		return nil, err
 	}
-	if err := p.lab.Up(ctx, len(t.Ports)); err != nil {
+	if err := p.lab.Up(ctx, t); err != nil {
 		return nil, err
 	}
 	if err := p.lab.FixNeighbour(ctx, p.far, p.near); err != nil {
@@ -140,7 +139,7 @@ func (p *plugging) unplug(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.lab.Port(ctx, p.near, api.StateDown)
+	return p.lab.Down(ctx, p.near)
 }
 
 // plugTimeout bounds the wait for the first ping.

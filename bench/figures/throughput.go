@@ -52,6 +52,7 @@ const (
 const (
 	cpuPerGB   = "vswitchd_cpu_s_per_GB" // of both hosts
 	steadyPing = "ping_ms"               // median
+	lostPings  = "pings_lost"            // of all echoes
 )
 
 const (
@@ -146,7 +147,7 @@ func (c *carrying) start(ctx context.Context, all []path) error {
 	if _, err := c.lab.Apply(ctx, t); err != nil {
 		return err
 	}
-	if err := c.lab.Up(ctx, len(t.Ports)); err != nil {
+	if err := c.lab.Up(ctx, t); err != nil {
 		return err
 	}
 	for _, p := range all {
@@ -246,16 +247,20 @@ func (c *carrying) sample(p path) func(context.Context) (Sample, error) {
 		if err := errors.Join(err, stream.Close()); err != nil {
 			return Sample{}, err
 		}
-		s.Detail[steadyPing], err = c.ping(ctx, p)
-		return s, err
+		trips, err := c.ping(ctx, p)
+		if err != nil {
+			return Sample{}, err
+		}
+		s.Detail[steadyPing], s.Detail[lostPings] = median(trips), float64(echoes-len(trips))
+		return s, nil
 	}
 }
 
-// ping is the median round trip on an idle path, in ms.
-func (c *carrying) ping(ctx context.Context, p path) (_ float64, err error) {
+// ping is the round trips on an idle path, in ms.
+func (c *carrying) ping(ctx context.Context, p path) (times []float64, err error) {
 	wire, err := overlay.Wire(c.guests[p.from.ID])
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, wire.Close()) }()
 	echo := traffic.NewEcho(wire, station(p.from), station(p.to))
@@ -263,17 +268,13 @@ func (c *carrying) ping(ctx context.Context, p path) (_ float64, err error) {
 	idle, cancel := context.WithTimeout(ctx, idleTimeout)
 	defer cancel()
 	if _, err := echo.FirstReply(idle, 10*time.Millisecond); err != nil {
-		return 0, err
+		return nil, err
 	}
 	trips, err := echo.RoundTrips(ctx, echoes, echoPause)
-	if err != nil {
-		return 0, err
-	}
-	var times []float64
 	for _, d := range trips {
 		times = append(times, ms(d))
 	}
-	return median(times), nil
+	return times, err
 }
 
 // stream measures a stream that has just begun.

@@ -148,18 +148,33 @@ func controllerCommand(program, socket string, i lab.ControllerInfo) (lab.Comman
 
 // declare declares the hosts as soon as the controller answers.
 func (o *Overlay) declare(ctx context.Context) error {
-	again := time.NewTicker(5 * time.Millisecond)
-	defer again.Stop()
-	for {
+	return poll(ctx, func() (string, error) {
 		_, err := o.Apply(ctx, Topology{})
 		var refused *api.Problem
 		if err == nil || errors.As(err, &refused) {
+			return "", err
+		}
+		return err.Error(), nil // it does not listen yet
+	})
+}
+
+// poll asks until there is nothing left to wait for, for settleTimeout at most.
+func poll(ctx context.Context, ask func() (missing string, err error)) error {
+	deadline := time.NewTimer(settleTimeout)
+	defer deadline.Stop()
+	again := time.NewTicker(2 * time.Millisecond)
+	defer again.Stop()
+	for {
+		missing, err := ask()
+		if err != nil || missing == "" {
 			return err
 		}
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			return fmt.Errorf("the controller did not answer in time: %w", err)
+			return ctx.Err()
+		case <-deadline.C:
+			return fmt.Errorf("after %s: %s", settleTimeout, missing)
 		}
 	}
 }
@@ -197,52 +212,57 @@ func (o *Overlay) Confirmed(ctx context.Context, revision uint64) error {
 	return nil
 }
 
-// Port waits until a port is in the state and its switch has confirmed that.
-func (o *Overlay) Port(ctx context.Context, p Port, state api.State) error {
-	deadline := time.NewTimer(settleTimeout)
-	defer deadline.Stop()
-	again := time.NewTicker(5 * time.Millisecond)
-	defer again.Stop()
-	for {
+// Down returns when nobody shows a port any more and both switches have confirmed that.
+func (o *Overlay) Down(ctx context.Context, p Port) error {
+	err := poll(ctx, func() (string, error) {
 		got, err := o.api.Port(ctx, p.Name())
-		if err != nil {
-			return err
+		if err != nil || got.Status.State == api.StateDown {
+			return "", err
 		}
-		if got.Status.State == state {
-			return o.Confirmed(ctx, 0)
-		}
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-deadline.C:
-			return fmt.Errorf("port %s is %s and not %s: %s", p.Name(), got.Status.State, state, got.Status.Message)
-		}
+		return fmt.Sprintf("port %s is %s: %s", p.Name(), got.Status.State, got.Status.Message), nil
+	})
+	if err != nil {
+		return err
 	}
+	return o.Confirmed(ctx, 0)
 }
 
-// Up returns when as many ports are up, and both switches have confirmed all flows.
-func (o *Overlay) Up(ctx context.Context, ports int) error {
-	deadline := time.NewTimer(settleTimeout)
-	defer deadline.Stop()
-	again := time.NewTicker(2 * time.Millisecond)
-	defer again.Stop()
-	for {
+// Up returns when all is in the switches that t, which was applied, needs: its ports are up, the
+// hosts have its tunnel ports, and both switches have confirmed every flow.
+func (o *Overlay) Up(ctx context.Context, t Topology) error {
+	err := poll(ctx, func() (string, error) {
 		st, err := o.api.Status(ctx)
+		if err != nil || st.PortsUp == len(t.Ports) {
+			return "", err
+		}
+		return fmt.Sprintf("%d ports are up instead of %d", st.PortsUp, len(t.Ports)), nil
+	})
+	if err != nil {
+		return err
+	}
+	err = poll(ctx, func() (string, error) {
+		found, err := o.api.Hosts(ctx)
 		if err != nil {
-			return err
+			return "", err
 		}
-		if st.PortsUp == ports {
-			return o.Confirmed(ctx, 0)
-		}
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-deadline.C:
-			return fmt.Errorf("%d ports are up instead of %d after %s", st.PortsUp, ports, settleTimeout)
+		return untunnelled(found, t), nil
+	})
+	if err != nil {
+		return err
+	}
+	return o.Confirmed(ctx, 0)
+}
+
+// untunnelled names a tunnel port that is missing, if one is.
+func untunnelled(hosts []api.Host, t Topology) string {
+	for _, h := range hosts {
+		for _, n := range t.Networks {
+			if h.Status.Bridge == nil || h.Status.Bridge.Tunnels[n.Encap] == 0 {
+				return fmt.Sprintf("host %s has no tunnel port for %s", h.Name, n.Encap)
+			}
 		}
 	}
+	return ""
 }
 
 // PlugInternal plugs those of the ports that are on a host in as internal interfaces of its

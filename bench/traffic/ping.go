@@ -141,34 +141,39 @@ func (e *Echo) firstAfter(ctx context.Context, seq uint16) (time.Time, error) {
 }
 
 // RoundTrips sends n requests, one after the other with a pause between, and returns the
-// time from each until the kernel got its reply.
+// time from each until the kernel got its reply. Those without a reply in a second are lost and
+// missing; it is an error if all are.
 func (e *Echo) RoundTrips(ctx context.Context, n int, pause time.Duration) ([]time.Duration, error) {
-	if n < 1 {
-		return nil, errors.New("no round trips asked for")
-	}
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	var out []time.Duration
 	for range n {
 		d, err := e.roundTrip(ctx)
-		if err != nil {
+		switch {
+		case err == nil:
+			out = append(out, d)
+		case ctx.Err() != nil || !errors.Is(err, errLost):
 			return nil, err
 		}
-		out = append(out, d)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%d echo requests were sent: %w", n, errLost)
+	}
 	return out, nil
 }
 
-// replyTimeout is how long a reply may take on a path that works.
-const replyTimeout = 5 * time.Second
+// replyTimeout is after what time a request is lost.
+const replyTimeout = time.Second
+
+var errLost = errors.New("no reply")
 
 func (e *Echo) roundTrip(ctx context.Context) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, replyTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, replyTimeout, errLost)
 	defer cancel()
 	sent := time.Now().Round(0) // the kernel dates the reply by the wall clock
 	seq, err := e.send()
@@ -183,5 +188,5 @@ func (e *Echo) roundTrip(ctx context.Context) (time.Duration, error) {
 			return f.Time.Sub(sent), nil
 		}
 	}
-	return 0, fmt.Errorf("echo request %d was not answered: %w", seq, ctx.Err())
+	return 0, context.Cause(ctx)
 }

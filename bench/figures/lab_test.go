@@ -1,0 +1,116 @@
+package figures
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
+)
+
+// Each figure that needs a lab comes to a result at its smallest size, with samples of every
+// peer, and leaves no namespace behind. What the values are is no test's business.
+func TestLabFiguresAtTheirSmallest(t *testing.T) {
+	needSwitch(t)
+	for _, c := range []struct {
+		figure  Figure
+		scale   int
+		peers   []string
+		details []string // of the first peer
+	}{
+		{Apply(), 10, []string{peerOneNetwork, peerTenNetworks}, []string{"flows", "put_ms"}},
+		{PlugFirstPing(), 2, []string{peerPing(2), peerVsctl(2)}, []string{"vsctl_ms"}},
+		{FlowsPerPort(), 1, []string{peerLocalPort, peerRemotePort}, []string{"flows_after", "flows_before"}},
+		{Throughput(), 50, []string{peerVLAN, peerGRE, peerVXLAN, peerLimit}, []string{steadyPing, lostPings, cpuPerGB}},
+	} {
+		t.Run(c.figure.Name, func(t *testing.T) {
+			res, err := Measure(t.Context(), c.figure, Options{Rounds: 2, Scale: c.scale})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var peers []string
+			for _, p := range res.Peers {
+				peers = append(peers, p.Name)
+				if p.Min <= 0 || len(p.Samples) != 2 {
+					t.Errorf("%s: samples %+v", p.Name, p.Samples)
+				}
+			}
+			if diff := cmp.Diff(c.peers, peers); diff != "" {
+				t.Errorf("peers (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(c.details, slices.Sorted(maps.Keys(res.Peers[0].Detail))); diff != "" {
+				t.Errorf("details (-want +got):\n%s", diff)
+			}
+			nothingLeft(t)
+		})
+	}
+}
+
+// A port takes the flows that the design allows it; this figure is a count, and exact.
+func TestFlowsPerPortReachesItsAims(t *testing.T) {
+	needSwitch(t)
+	res, err := Measure(t.Context(), FlowsPerPort(), Options{Scale: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(res.Aims) != 2 {
+		t.Fatalf("aims: %+v", res.Aims)
+	}
+	for _, a := range res.Aims {
+		if !a.Reached {
+			t.Error(a.sentence(res.Better))
+		}
+	}
+}
+
+// A figure that fails half-way has removed its lab.
+func TestLabIsRemovedAfterAFailure(t *testing.T) {
+	needSwitch(t)
+	broken := errors.New("broken")
+	fig := Apply()
+	setUp := fig.Setup
+	fig.Setup = func(ctx context.Context, scale int) (*Bench, error) {
+		b, err := setUp(ctx, scale)
+		if err == nil {
+			b.Peers[1].Run = func(context.Context) (Sample, error) {
+				if !slices.ContainsFunc(namespaces(t), ours) {
+					t.Error("the lab is up, and this test does not see it")
+				}
+				return Sample{}, broken
+			}
+		}
+		return b, err
+	}
+	if _, err := Measure(t.Context(), fig, Options{Rounds: 1, Scale: 10}); !errors.Is(err, broken) {
+		t.Errorf("error: %v", err)
+	}
+	nothingLeft(t)
+}
+
+// ours reports whether a namespace is of a lab of this process.
+func ours(namespace string) bool {
+	return strings.HasPrefix(namespace, fmt.Sprintf("bench%d-", os.Getpid()))
+}
+
+func namespaces(t *testing.T) []string {
+	t.Helper()
+	all, err := netdev.Namespaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func nothingLeft(t *testing.T) {
+	t.Helper()
+	if i := slices.IndexFunc(namespaces(t), ours); i >= 0 {
+		t.Errorf("namespace %s is left", namespaces(t)[i])
+	}
+}
