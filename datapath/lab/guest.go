@@ -151,8 +151,10 @@ func (l *instance) ensureGuestSwitch(ctx context.Context, guest *netdev.Namespac
 		"--", "--may-exist", "add-port", bridge, a.guestInterface(),
 		"--", "set", "port", a.guestInterface(), "vlan_mode=trunk", "trunks=[" + strings.Join(vids, ",") + "]",
 	}
+	devs := []string{bridge, a.guestInterface()}
 	for _, v := range a.VLANs {
 		dev := a.subInterface(v)
+		devs = append(devs, dev)
 		mtu := v.MTU
 		if mtu == 0 {
 			mtu = a.mtu()
@@ -162,8 +164,10 @@ func (l *instance) ensureGuestSwitch(ctx context.Context, guest *netdev.Namespac
 			"--", "set", "port", dev, fmt.Sprintf("tag=%d", v.ID),
 			"--", "set", "interface", dev, "type=internal", "mtu_request="+strconv.Itoa(mtu), "mac="+quote(parent.MAC.String()))
 	}
-	_, err = sw.vsctl(ctx, args...)
-	return err
+	if _, err := sw.vsctl(ctx, args...); err != nil {
+		return err
+	}
+	return sw.awaitDevices(ctx, devs...)
 }
 
 // PlugOptions are the ways of plugging a port.

@@ -113,6 +113,9 @@ func (l *instance) ensureHost(ctx context.Context, h Host) error {
 	if err != nil {
 		return err
 	}
+	if err := sw.awaitDevices(ctx, UnderlayBridge, uplinkDevice); err != nil {
+		return err
+	}
 	return l.ensureTEP(ns, h)
 }
 

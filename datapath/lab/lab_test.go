@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -166,6 +167,39 @@ func TestUpResumes(t *testing.T) {
 	}
 	if err := os.RemoveAll(m.hostDir(s.Name, "host2")); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What an Up that was killed had written is not there before ovs-vswitchd has
+// done it: the next Up waits for the device instead of stumbling over its absence.
+func TestUpWaitsForWhatIsWritten(t *testing.T) {
+	needLab(t)
+	m := New(t.TempDir())
+	s := twoHosts(testLab(t, "w"))
+	up(t, m, s, UpOptions{})
+	output(t, m, s.Name, "host1", "ovs-vsctl", "del-br", UnderlayBridge)
+	l, err := m.load(s.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vswitchd := l.Processes["host1/ovs-vswitchd"].PID
+	if err := syscall.Kill(vswitchd, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(vswitchd, syscall.SIGCONT) // or Down would wait for it
+	for _, what := range []string{"writes", "finds all written"} {
+		ctx, cancel := context.WithTimeout(testCtx(t), time.Second)
+		err := m.Up(ctx, s, UpOptions{OnFailure: Keep})
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("an Up that %s did not wait: %v", what, err)
+		}
+	}
+	if err := syscall.Kill(vswitchd, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Up(testCtx(t), s, UpOptions{}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -147,6 +147,18 @@ func (o ovs) vsctl(ctx context.Context, args ...string) (string, error) {
 	return out, err
 }
 
+// awaitDevices waits until ovs-vswitchd has the devices in its bridges. vsctl
+// alone does not where it had nothing to write, as after an Up that was killed
+// while ovs-vswitchd was still at it.
+func (o ovs) awaitDevices(ctx context.Context, devs ...string) error {
+	var args []string
+	for _, dev := range devs {
+		args = append(args, "--", "wait-until", "interface", dev, "ofport>=1")
+	}
+	_, err := o.vsctl(ctx, args...)
+	return err
+}
+
 func (o ovs) appctl(ctx context.Context, args ...string) (string, error) {
 	out, _, err := run(ctx, o.ns, ovsEnv(o.dir), append([]string{"ovs-appctl", "--timeout=20"}, args...)...)
 	return out, err
