@@ -13,6 +13,7 @@ const (
 	guardNDRest     = 110
 	guardOwn        = 100 // a source that is the port's own
 	guardSameMAC    = 90  // right MAC, wrong address
+	guardIPv6MAC    = 87  // wrong MAC, from a port that may use IPv6
 	guardIPv6Rest   = 85
 	guardOtherTypes = 80 // right MAC, neither ARP nor IP
 	guardRest       = 70
@@ -65,6 +66,7 @@ func spoofGuardMember(r *rows, n *topo.Network, m *topo.Member) {
 		g.pass(guardOwn, g.own(etherARP).With(flows.ARPSHA, g.mac), ARPND)
 		g.drop(guardSameMAC, DropSpoofedARP, g.own(etherARP))
 		g.pass(guardSameMAC, g.own(etherIPv6), L2Dst)
+		g.ipv6MAC()
 	default:
 		g.mac = flows.MAC(m.Port.MAC)
 		g.ipv4(addresses)
@@ -138,6 +140,13 @@ func (g *guard) ipv6(addresses []netip.Addr, mac topo.MAC) {
 	g.pass(guardOwn, icmp6.With(flows.IPv6Src, flows.U(0)).With(flows.ICMPv6Type, flows.U(ndSolicitation)), L2Dst)
 	g.drop(guardNDRest, DropSpoofedND, icmp6.With(flows.ICMPv6Type, flows.U(ndAdvertisement)))
 	g.drop(guardSameMAC, DropSpoofedIPv6, ip6)
+	g.ipv6MAC()
+}
+
+// ipv6MAC names what is wrong with IPv6 from another MAC: below, the host's row
+// says that the port may not use IPv6 at all.
+func (g *guard) ipv6MAC() {
+	g.drop(guardIPv6MAC, DropSpoofedMAC, g.in.With(flows.EthType, flows.U(etherIPv6)))
 }
 
 // linkLocal is the modified EUI-64 link-local address of a MAC.
