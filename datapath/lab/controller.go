@@ -76,6 +76,17 @@ func (l *instance) startController(ctx context.Context, c Command) error {
 	if err := stop(ctx, stillAlive(p)); err != nil {
 		return fmt.Errorf("stop the controller: %w", err)
 	}
+	// An Up that was killed may have started one without having noted its process.
+	commands := []Command{c}
+	if known != nil {
+		commands = append(commands, *known)
+	}
+	if err := stop(ctx, l.controllersOf(commands)); err != nil {
+		return fmt.Errorf("stop the controller of an interrupted command: %w", err)
+	}
+	if err := l.update(func(st *state) { st.Controller = &c }); err != nil {
+		return err
+	}
 	ns, err := netdev.OpenNamespace(hostNamespace(l.name, infrastructure))
 	if err != nil {
 		return err
@@ -88,10 +99,24 @@ func (l *instance) startController(ctx context.Context, c Command) error {
 	if err := os.WriteFile(filepath.Join(l.controllerDir(), "controller.pid"), []byte(strconv.Itoa(p.PID)+"\n"), 0o644); err != nil {
 		return err
 	}
-	if err := l.update(func(st *state) { st.Processes[controllerKey], st.Controller = p, &c }); err != nil {
+	if err := l.update(func(st *state) { st.Processes[controllerKey] = p }); err != nil {
 		return err
 	}
 	return l.waitForController(ctx, p)
+}
+
+// controllersOf finds the processes of these commands in the namespace in which
+// the controller runs, also while they are still a shell that is about to start one.
+func (l *instance) controllersOf(commands []Command) func() ([]process, error) {
+	return func() ([]process, error) {
+		ps, err := inhabitants([]string{hostNamespace(l.name, infrastructure)})
+		return slices.DeleteFunc(ps, func(p process) bool {
+			line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.PID))
+			return err != nil || !slices.ContainsFunc(commands, func(c Command) bool {
+				return strings.HasSuffix("\x00"+string(line), "\x00"+strings.Join(c.Argv, "\x00")+"\x00")
+			})
+		}), err
+	}
 }
 
 // waitForController returns when the controller listens for both protocols. It

@@ -189,6 +189,31 @@ func TestKilledUp(t *testing.T) {
 	}
 }
 
+// An Up that was killed between starting the controller and noting its process
+// leaves one that holds the ports; the next Up ends it and starts its own.
+func TestUpFindsAnUnnotedController(t *testing.T) {
+	needLab(t)
+	m := New(t.TempDir())
+	s := twoHosts(testLab(t, "u"))
+	s.Hosts, s.Attachments = s.Hosts[:1], nil
+	o := UpOptions{Controller: fakeController, Join: fakeJoin}
+	up(t, m, s, o)
+	var forgotten process
+	err := m.edit(testCtx(t), s.Name, "forget the controller", func(l *instance) error {
+		forgotten = l.st.Processes[controllerKey]
+		return l.update(func(st *state) { delete(st.Processes, controllerKey) })
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Up(testCtx(t), s, o); err != nil {
+		t.Fatal(err)
+	}
+	if forgotten.alive() {
+		t.Error("the controller of the killed Up is still there")
+	}
+}
+
 // After a reboot the state file, if it is still there, names processes that are
 // others now.
 func TestDownAfterReboot(t *testing.T) {
