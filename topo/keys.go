@@ -103,9 +103,15 @@ func (k *keyring) claim(n *Network) *Problem {
 		if len(r.Hosts) > 0 {
 			hosts = "every host (it was on " + strings.Join(r.Hosts, ", ") + ")"
 		}
-		return &Problem{Object: object, Field: "key", Other: KindNetwork + " " + r.Network,
+		p := &Problem{Object: object, Field: "key", Other: KindNetwork + " " + r.Network,
 			What: fmt.Sprintf("%s key %d was given up by network %s in revision %d, and hosts may still forward it", n.Encap, n.Key, r.Network, r.Revision),
 			Hint: "wait until " + hosts + " has dropped its flows and try again, or choose another key"}
+		if _, now := k.edits[key]; now {
+			// Waiting would not help: the refusal undoes the giving up too.
+			p.What = fmt.Sprintf("%s key %d is that of network %s, which gives it up in the same change; hosts that follow later would forward one network's packets to the other", n.Encap, n.Key, r.Network)
+			p.Hint = "let " + r.Network + " give it up in a change of its own first, wait until " + hosts + " has followed, then give it to " + n.FullName() + "; or choose another key"
+		}
+		return p
 	}
 	delete(k.retired, key)
 	k.edits[key] = n

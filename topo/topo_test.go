@@ -292,6 +292,12 @@ func TestKeys(t *testing.T) {
 	free := commit(t, s, func(x *topo.Txn) { x.ReleaseKeys(s.Revision()); put("x", topo.GRE, 7)(x) })
 	want(t, free.Network("red/x").Key, uint32(7))
 
+	// Given up and asked for in one change: to wait and try again would not help.
+	wantIn(t, refused(t, s, func(x *topo.Txn) {
+		put("top", topo.GRE, 9)(x)
+		put("x", topo.GRE, topo.MaxGREKey)(x)
+	}), "network red/x: key", "red/top, which gives it up in the same change", "a change of its own first")
+
 	// Allocation is lowest first, and passes what is used or retired.
 	s = commit(t, s, func(x *topo.Txn) {
 		put("g1", topo.GRE, topo.FirstAllocatedGREKey+1)(x)

@@ -152,6 +152,13 @@ ports:
 	}
 }
 
+func TestByteOrderMark(t *testing.T) {
+	f, err := file.Parse("x", []byte("\ufeffname: bom\n"))
+	if err != nil || f.Name != "bom" {
+		t.Errorf("a file that starts with a byte order mark: %+v, %v", f, err)
+	}
+}
+
 func TestBounds(t *testing.T) {
 	for name, data := range map[string]string{
 		"bytes, more than":      strings.Repeat("#", file.MaxSize+1),

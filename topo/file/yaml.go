@@ -1,6 +1,7 @@
 package file
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -44,6 +45,8 @@ func parseYAML(name string, data []byte) (ast.Node, error) {
 	if at, what := checkText(data); what != "" {
 		return nil, fail(at, what, "save the file as UTF-8 text")
 	}
+	// A byte order mark is part of no key (YAML 1.2 section 5.2), and the lexer takes it for one.
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	tokens := lexer.Tokenize(string(data))
 	if tk, what, hint := checkTokens(tokens); tk != nil {
 		return nil, fail(at(tk), what, hint)
