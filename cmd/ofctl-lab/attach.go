@@ -432,6 +432,9 @@ func (a *app) detach(ctx context.Context, d *daemon, o attachOptions) error {
 	}
 	deleted := false
 	if d != nil && !o.keep {
+		if p, err := d.Port(ctx, o.port); err == nil && len(changed) == 0 && p.Status.Host != "" {
+			return fmt.Errorf("nothing is attached for port %s here; it is interface %s of host %s, so its declaration stays: detach it there, or use ofctl-lab delete port %s", o.port, p.Status.InterfaceName, p.Status.Host, o.port)
+		}
 		switch _, err := d.DeletePort(ctx, o.port); {
 		case err == nil:
 			deleted = true

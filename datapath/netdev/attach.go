@@ -161,6 +161,9 @@ func (at *attaching) run(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if err := notAnothers(guest, at.a.guest(), at.root, dev); err != nil {
+			return err
+		}
 		created, err = EnsureVeth(
 			VethEnd{Namespace: at.root, Name: dev, MTU: at.a.MTU},
 			VethEnd{Namespace: guest, Name: at.a.guest(), MTU: at.a.MTU, MAC: at.a.MAC})
@@ -181,6 +184,25 @@ func (at *attaching) run(ctx context.Context) error {
 		return err
 	}
 	return at.plug(ctx, dev)
+}
+
+// notAnothers is an error if guest has an interface of that name that is not the
+// peer of dev: it is another attachment's, or all that a container has.
+func notAnothers(guest *Namespace, name string, root *Namespace, dev string) error {
+	inside, err := guest.link(name)
+	if errors.Is(err, ErrNoLink) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	outside, err := root.link(dev)
+	if err != nil && !errors.Is(err, ErrNoLink) {
+		return err
+	}
+	if outside != nil && paired(inside, outside) {
+		return nil
+	}
+	return guest.wrap("create veth", name, errors.New("an interface that is not the port's has this name; choose another name for the port's, or delete it"))
 }
 
 func (at *attaching) configure(ns *Namespace, dev string, c LinkConfig) error {

@@ -126,6 +126,15 @@ func TestAttachDetach(t *testing.T) {
 		t.Errorf("another MTU: changed %q, %v; want both ends", changed, err)
 	}
 
+	// The interface of one attachment is not for another to take.
+	thief := Attachment{Port: "other", Namespace: guest}
+	if _, err := Attach(ctx, sw, thief); err == nil || !strings.Contains(err.Error(), "not the port's") {
+		t.Errorf("an attachment under the interface name of another: %v", err)
+	}
+	if changed, err := Attach(ctx, sw, a); err != nil || len(changed) != 0 {
+		t.Errorf("after another was refused: changed %q, %v; want nothing", changed, err)
+	}
+
 	sw.calls = nil
 	gone := func(context.Context) error { return sw.did("flows gone", "") }
 	sw.fail = "flows gone"

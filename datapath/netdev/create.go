@@ -35,9 +35,7 @@ func EnsureVeth(a, b VethEnd) (created bool, err error) {
 		}
 		have[i] = l
 	}
-	if have[0] != nil && have[1] != nil &&
-		have[0].Attrs().ParentIndex == have[1].Attrs().Index &&
-		have[1].Attrs().ParentIndex == have[0].Attrs().Index {
+	if have[0] != nil && have[1] != nil && paired(have[0], have[1]) {
 		return false, nil
 	}
 	for i, e := range []VethEnd{a, b} {
@@ -57,6 +55,11 @@ func EnsureVeth(a, b VethEnd) (created bool, err error) {
 		return false, a.Namespace.wrap(fmt.Sprintf("create veth with peer %s in namespace %s", b.Name, b.Namespace.name), a.Name, err)
 	}
 	return true, nil
+}
+
+// paired reports whether two links are the ends of one veth pair.
+func paired(a, b netlink.Link) bool {
+	return a.Attrs().ParentIndex == b.Attrs().Index && b.Attrs().ParentIndex == a.Attrs().Index
 }
 
 // EnsureBridge makes sure that there is a Linux bridge dev, without multicast
