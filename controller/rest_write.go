@@ -134,7 +134,7 @@ func (r rest) deleteHost(ctx context.Context, in *named) (*body[api.Revision], e
 	}
 	if !th.Declared && !away {
 		return nil, api.NewProblem(http.StatusConflict, "host "+in.Name+" is connected and not declared, so there is nothing to withdraw",
-			api.ProblemDetail{Message: "it would come back at once", Location: "host " + in.Name, Hint: "take it out with what ofctl-lab host join-command --leave prints, then delete it"})
+			api.ProblemDetail{Message: "it would come back at once", Location: "host " + in.Name, Hint: "run there what ofctl-lab host leave-command prints, then delete it"})
 	}
 	req.change = func(t *topo.Txn) error {
 		if away {
