@@ -108,7 +108,15 @@ func tooLargeMTU(t *testing.T, l *testLab, encap string, mtu int) {
 		at := l.attachment(t, encap+"-"+which)
 		l.setMTU(t, at.Host, at.Device(), 1600)
 		l.setMTU(t, at.Host+"/"+netns(at), device(at), 1600)
+		// Open vSwitch opens the device anew, and loses what is queued on it.
+		eventually(t, "the switch has taken notice of the MTU", func() bool {
+			return l.vsctl(t, at.Host, "get", "interface", at.Device(), "mtu") == "1600"
+		})
 	}
+	eventually(t, "all reach each other again", func() bool {
+		to := l.attachment(t, encap+"-b").Addresses[0].Addr().String()
+		return l.ping(t, encap+"-a", to) == nil && l.ping(t, encap+"-c", to) == nil
+	})
 	a, b, c := l.guest(t, encap+"-a"), l.guest(t, encap+"-b"), l.guest(t, encap+"-c")
 	marker := t.Name() + ";"
 	frame := func(to *guest, size int) []byte {
