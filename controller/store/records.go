@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,7 +19,7 @@ func objectBuckets() []string { return []string{"hosts", "tenants", "networks", 
 // Load reads everything. A new store holds the zero State with the first ID.
 func (s *Store) Load() (State, error) {
 	st := State{Desired: topo.Empty().Desired(), Programmed: map[string]bool{}}
-	err := s.db.View(func(tx *bolt.Tx) error {
+	err := s.read(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(metaBucket)
 		var programmed []string
 		for _, v := range []struct {
@@ -48,10 +49,22 @@ func (s *Store) Load() (State, error) {
 		d.Ports, err = list[topo.Port](tx, "ports")
 		return err
 	})
-	if err != nil {
-		return State{}, fmt.Errorf("store %s is damaged: %w; move it away and apply the topology file again", s.path, err)
+	var damaged *DamagedError
+	switch {
+	case errors.As(err, &damaged):
+		return State{}, err
+	case err != nil:
+		return State{}, &DamagedError{Path: s.path, Err: err}
 	}
 	return st, nil
+}
+
+func (s *Store) read(f func(*bolt.Tx) error) error {
+	return s.guard(func() error { return s.db.View(f) })
+}
+
+func (s *Store) write(f func(*bolt.Tx) error) error {
+	return s.guard(func() error { return s.db.Update(f) })
 }
 
 // list reads all records of a bucket, ascending by ID.
@@ -73,7 +86,7 @@ func list[T any](tx *bolt.Tx, bucket string) ([]T, error) {
 func (s *Store) Save(st State) error {
 	rest := st.Desired
 	rest.Hosts, rest.Tenants, rest.Networks, rest.Ports = nil, nil, nil, nil
-	err := s.db.Update(func(tx *bolt.Tx) error {
+	err := s.write(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(metaBucket)
 		for _, v := range []struct {
 			key   []byte
@@ -95,10 +108,10 @@ func (s *Store) Save(st State) error {
 		}
 		return replace(tx, "ports", d.Ports, func(o *topo.Port) topo.ID { return o.ID })
 	})
-	if err != nil {
+	if err != nil && s.broken == nil {
 		return fmt.Errorf("store %s: %w", s.path, err)
 	}
-	return nil
+	return err
 }
 
 // put writes a record if it differs.

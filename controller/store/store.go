@@ -12,9 +12,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -62,6 +64,37 @@ type State struct {
 type Store struct {
 	db   *bolt.DB
 	path string
+	// broken is set for good when bbolt panicked, because it may hold its locks.
+	broken error
+}
+
+// DamagedError says that the store's file is not what bbolt writes.
+type DamagedError struct {
+	Path string
+	Err  error
+}
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("store %s is damaged: %v; move it away and apply the topology file again", e.Path, e.Err)
+}
+
+func (e *DamagedError) Unwrap() error { return e.Err }
+
+// guard runs f, which uses bbolt. In a damaged file bbolt follows what it reads
+// wherever that leads, and where the file is cut off the mapped memory faults:
+// either becomes a *DamagedError, which all later calls return too.
+func (s *Store) guard(f func() error) (err error) {
+	if s.broken != nil {
+		return s.broken
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			s.broken = &DamagedError{Path: s.path, Err: fmt.Errorf("%v", r)}
+			err = s.broken
+		}
+	}()
+	return f()
 }
 
 var (
@@ -88,24 +121,37 @@ func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("state directory: %w; name another with state-dir", err)
 	}
-	path := filepath.Join(dir, FileName)
-	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, FreelistType: bolt.FreelistMapType})
+	s := &Store{path: filepath.Join(dir, FileName)}
+	err := s.guard(func() (err error) {
+		s.db, err = bolt.Open(s.path, 0o600, &bolt.Options{Timeout: lockTimeout, FreelistType: bolt.FreelistMapType})
+		return err
+	})
 	switch {
+	case err == nil:
+	case s.broken != nil:
+		return nil, err
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("store %s is in use: another controller runs with this state-dir; stop it first, or use another state-dir", path)
-	case err != nil:
-		return nil, fmt.Errorf("store %s: %w; if the file is damaged, move it away and apply the topology file again", path, err)
+		return nil, fmt.Errorf("store %s is in use: another controller runs with this state-dir; stop it first, or use another state-dir", s.path)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("store: %w; run as the user whose file it is, or name another state-dir", err)
+	default:
+		return nil, fmt.Errorf("store %s: %w; if the file is damaged, move it away and apply the topology file again", s.path, err)
 	}
-	s := &Store{db: db, path: path}
-	if err := s.migrate(); err != nil {
-		_ = db.Close() // the error that matters is err
+	if err := s.guard(s.migrate); err != nil {
+		_ = s.Close() // the error that matters is err
 		return nil, err
 	}
 	return s, nil
 }
 
-// Close closes the store.
-func (s *Store) Close() error { return s.db.Close() }
+// Close closes the store. One that is damaged stays open until the process
+// ends: bbolt would wait for locks that nobody gives back.
+func (s *Store) Close() error {
+	if s.broken != nil {
+		return nil
+	}
+	return s.db.Close()
+}
 
 // migrate makes the buckets of a new file and refuses a newer schema.
 func (s *Store) migrate() error {
