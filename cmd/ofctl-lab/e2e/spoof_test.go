@@ -179,7 +179,9 @@ func ownAnnouncements(t *testing.T, l *spoofLab) {
 	}
 	for _, from := range []*guest{l.redB, l.redC} {
 		for _, f := range from.flush(t, l.redA) {
-			if arpOf(f) != nil || f.Packet().Layer(layers.LayerTypeICMPv6NeighborAdvertisement) != nil {
+			// The guests' kernels still ask for addresses that were spoofed before.
+			a := arpOf(f)
+			if a != nil && a.Operation == layers.ARPReply || f.Packet().Layer(layers.LayerTypeICMPv6NeighborAdvertisement) != nil {
 				t.Errorf("red-a's probe for its own address was answered: %v", f.Packet())
 			}
 		}
