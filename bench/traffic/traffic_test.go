@@ -131,7 +131,7 @@ func TestFirstReplyIsToARequestOfItsOwn(t *testing.T) {
 			break
 		}
 	}
-	if _, err := b.Configure("eth0", netdev.LinkConfig{State: netdev.Down}); err != nil {
+	if _, err := b.Configure("eth0", netdev.LinkConfig{Addresses: []netip.Prefix{}}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel = context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -143,7 +143,7 @@ func TestFirstReplyIsToARequestOfItsOwn(t *testing.T) {
 
 func TestNobodyAnswers(t *testing.T) {
 	a, b := pair(t)
-	if _, err := b.Configure("eth0", netdev.LinkConfig{State: netdev.Down}); err != nil {
+	if _, err := b.Configure("eth0", netdev.LinkConfig{Addresses: []netip.Prefix{}}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
