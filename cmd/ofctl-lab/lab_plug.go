@@ -197,23 +197,26 @@ func (l *openedLab) attachmentOf(ctx context.Context, port, host string) (lab.At
 // plugged waits until a port is up where the lab has just plugged it in, and
 // says so. What the controller still knows of an earlier place does not count.
 func (a *app) plugged(ctx context.Context, l *openedLab, port string) error {
-	st, err := l.m.Status(ctx, l.name)
+	at, err := l.attached(ctx, port)
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(st.Attachments, func(at lab.AttachmentStatus) bool { return at.Port == port })
-	if i < 0 || st.Attachments[i].OFPort <= 0 {
-		return fmt.Errorf("port %s is plugged in, but its switch gave it no number; see ofctl-lab lab status", port)
-	}
-	at := st.Attachments[i]
 	err = poll(ctx, func() (bool, string, error) {
 		p, err := l.Port(ctx, port)
 		if err != nil {
 			return false, "", l.explain(err)
 		}
 		s := p.Status
-		here := s.Host == at.Host && s.OFPort == uint32(at.OFPort)
-		return here && s.State == api.StateUp, fmt.Sprintf("port %s is %s on %s (%s)", port, s.State, cmp.Or(s.Host, "no host"), s.Message), nil
+		switch {
+		case s.State != api.StateUp:
+			return false, fmt.Sprintf("port %s is %s on %s (%s)", port, s.State, cmp.Or(s.Host, "no host"), s.Message), nil
+		case s.Host == at.Host && s.OFPort == uint32(at.OFPort):
+			return true, "", nil
+		}
+		// A number that was asked for and is another port's: the switch gives a
+		// free one first, and the one asked for when the other has let go of it.
+		at, err = l.attached(ctx, port)
+		return false, fmt.Sprintf("port %s is up on %s as OpenFlow port %d, and not yet as %d on %s", port, s.Host, s.OFPort, at.OFPort, at.Host), err
 	})
 	if err != nil {
 		return err
@@ -223,4 +226,17 @@ func (a *app) plugged(ctx context.Context, l *openedLab, port string) error {
 	}
 	a.progress("port %s is up on %s as OpenFlow port %d", port, at.Host, at.OFPort)
 	return nil
+}
+
+// attached is where the lab's own Open vSwitch has the port.
+func (l *openedLab) attached(ctx context.Context, port string) (lab.AttachmentStatus, error) {
+	st, err := l.m.Status(ctx, l.name)
+	if err != nil {
+		return lab.AttachmentStatus{}, err
+	}
+	i := slices.IndexFunc(st.Attachments, func(at lab.AttachmentStatus) bool { return at.Port == port })
+	if i < 0 || st.Attachments[i].OFPort <= 0 {
+		return lab.AttachmentStatus{}, fmt.Errorf("port %s is plugged in, but its switch gave it no number; see ofctl-lab lab status", port)
+	}
+	return st.Attachments[i], nil
 }
