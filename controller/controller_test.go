@@ -416,6 +416,9 @@ func TestTwoSwitchesWithOneDatapathID(t *testing.T) {
 	if !strings.Contains(strings.Join(h.Status.Problems, "\n"), first) {
 		t.Errorf("host1 reports no problem: %v", h.Status.Problems)
 	}
+	if !h.Status.Ready {
+		t.Errorf("a bridge that was refused makes host1 not ready: %+v", h.Status)
+	}
 }
 
 func TestEmptyStoreDoesNotWipeSwitches(t *testing.T) {

@@ -148,20 +148,26 @@ func (h *host) refused(source string, err error) {
 	h.problems[source] = hostProblem{text: err.Error(), until: time.Now().Add(refusalShown)}
 }
 
-// problemList is what is wrong now, in a stable order.
-func (h *host) problemList() []string {
+// problemList is what is wrong with the host now, and which sessions in its
+// name were refused of late; each in a stable order. A refusal is shown but is
+// nothing against the host itself: anybody can claim its name.
+func (h *host) problemList() (wrong, refused []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var out []string
 	for source, p := range h.problems {
 		if !p.until.IsZero() && time.Now().After(p.until) {
 			delete(h.problems, source)
 			continue
 		}
-		out = append(out, p.text)
+		if p.until.IsZero() {
+			wrong = append(wrong, p.text)
+		} else {
+			refused = append(refused, p.text)
+		}
 	}
-	slices.Sort(out)
-	return out
+	slices.Sort(wrong)
+	slices.Sort(refused)
+	return wrong, refused
 }
 
 // maxHosts bounds what peers that invent names can make the controller keep.

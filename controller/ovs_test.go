@@ -327,7 +327,8 @@ func TestRealHostNameTwice(t *testing.T) {
 	first := r.c.hosts.find("host1").db.Load().peer
 	b.join(r, "host1", "192.168.200.99")
 	r.until(func() string {
-		for _, p := range r.c.hosts.find("host1").problemList() {
+		_, refused := r.c.hosts.find("host1").problemList()
+		for _, p := range refused {
 			if strings.Contains(p, first) && strings.Contains(p, "is refused") {
 				return ""
 			}

@@ -26,7 +26,8 @@ type hostView struct {
 	db, of   sessionState
 	sync     *syncState
 	facts    *ovsdb.Facts
-	problems []string
+	problems []string // of the host itself
+	refused  []string // sessions in its name
 }
 
 type stuckInterface struct{ host, name, err string }
@@ -34,7 +35,8 @@ type stuckInterface struct{ host, name, err string }
 func (c *Controller) view() *view {
 	v := &view{c: c, model: c.engine.load(), hosts: map[string]hostView{}, stuck: map[string]stuckInterface{}}
 	for _, h := range c.hosts.all() {
-		hv := hostView{db: *h.db.Load(), of: *h.of.Load(), sync: h.sync.Load(), facts: h.facts.Load(), problems: h.problemList()}
+		hv := hostView{db: *h.db.Load(), of: *h.of.Load(), sync: h.sync.Load(), facts: h.facts.Load()}
+		hv.problems, hv.refused = h.problemList()
 		v.hosts[h.name] = hv
 		if hv.facts == nil {
 			continue
@@ -188,6 +190,7 @@ func (v *view) hostStatus(th *topo.Host) api.HostStatus {
 		st.Problems = append(st.Problems, h.sync.waiting)
 	}
 	st.Ready = h.db.connected && h.of.connected && h.sync.err == "" && len(st.Problems) == 0 && h.sync.revision() >= v.model.Revision()
+	st.Problems = append(st.Problems, h.refused...)
 	return st
 }
 
