@@ -27,6 +27,7 @@ type metrics struct {
 	syncErrors     *prometheus.CounterVec
 	audits         *prometheus.CounterVec
 	drift          *prometheus.CounterVec
+	stale          *prometheus.CounterVec
 	refused        *prometheus.CounterVec
 }
 
@@ -44,11 +45,12 @@ func newMetrics(c *Controller) *metrics {
 		entries:    counters("switch_entries_total", "Entries sent to a switch, by kind (flow, group, meter) and operation (add, modify, delete).", "host", "kind", "op"),
 		syncErrors: counters("switch_sync_errors_total", "Attempts to bring a switch up to date that failed.", "host"),
 		audits:     counters("switch_audits_total", "Comparisons of a switch with what it should hold.", "host"),
+		stale:      counters("compile_stale_entries_total", "Entries that audits found otherwise in what was compiled change by change than in a fresh compilation; always 0 unless the controller has a mistake.", "host"),
 		drift:      counters("switch_drift_entries_total", "Entries that audits found changed behind the controller's back, and repaired.", "host"),
 		refused:    counters("connections_refused_total", "Connections that were not served, by protocol (openflow, ovsdb).", "protocol"),
 	}
 	m.registry.MustRegister(m.engineSeconds, m.engineBatch, m.compileSeconds, m.commitSeconds,
-		m.entries, m.syncErrors, m.audits, m.drift, m.refused, collector{c},
+		m.entries, m.syncErrors, m.audits, m.drift, m.stale, m.refused, collector{c},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -89,17 +89,15 @@ func (v *view) portStatus(p *topo.Port) api.PortStatus {
 	}
 	if len(st.Rivals) > 0 {
 		st.State = api.StateConflict
-		st.Message = fmt.Sprintf("claimed on %s and also on %s; the first keeps the traffic. Remove iface-id %s from the others", b.Host, strings.Join(rivalHosts(st.Rivals), ", "), p.Name)
+		st.Message = fmt.Sprintf("claimed on %s by interface %s and also %s; the first keeps the traffic. Remove iface-id %s from the others", b.Host, i.Name, strings.Join(rivalPlaces(st.Rivals), ", "), p.Name)
 	}
 	return st
 }
 
-func rivalHosts(rivals []api.Claim) []string {
+func rivalPlaces(rivals []api.Claim) []string {
 	var out []string
 	for _, r := range rivals {
-		if !slices.Contains(out, r.Host) {
-			out = append(out, r.Host)
-		}
+		out = append(out, "on "+r.Host+" by "+r.InterfaceName)
 	}
 	return out
 }

@@ -171,6 +171,9 @@ func (w *worker) resync(ctx context.Context, auditing bool) error {
 	if err != nil {
 		return err
 	}
+	if auditing {
+		w.recompiled(flows.Diff(w.want, want).Len())
+	}
 	w.programming(ctx, w.h.name)
 	delta := flows.Diff(have, want)
 	w.state.conflicts = append(describeConflicts(delta), describeUnreadable(dump)...)
@@ -193,6 +196,17 @@ func (w *worker) audited(drift int) {
 	w.state.drift += uint64(drift)
 	w.metrics.drift.WithLabelValues(w.h.name).Add(float64(drift))
 	w.log.Warn("the switch was changed behind the controller's back; repairing", "entries", drift)
+}
+
+// recompiled notes how many entries a fresh compilation has otherwise than the
+// ones that were kept from change to change. There must be none; if there are,
+// the audit repairs them, and they are told apart from what others changed.
+func (w *worker) recompiled(differ int) {
+	if differ == 0 {
+		return
+	}
+	w.metrics.stale.WithLabelValues(w.h.name).Add(float64(differ))
+	w.log.Error("what was compiled change by change differs from a fresh compilation; repairing. This is a mistake of the controller: please report it", "entries", differ)
 }
 
 // commit sends delta and, when the switch has confirmed it, makes next the

@@ -38,6 +38,19 @@ func (ff flowFilter) match(f *api.Flow) bool {
 	return true
 }
 
+// known is an error if the filter names what nobody declared.
+func (ff flowFilter) known(ctx context.Context, d *daemon) error {
+	for _, o := range []struct{ kind, name string }{{kindTenant, ff.tenant}, {kindNetwork, ff.network}, {kindPort, ff.port}} {
+		if o.name == "" {
+			continue
+		}
+		if _, err := d.object(ctx, o.kind, o.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // dumpOptions are the flags of dump-flows.
 type dumpOptions struct {
 	filter      flowFilter
@@ -103,6 +116,9 @@ func (o dumpOptions) check(hosts []string) error {
 	if o.local && len(hosts) > 0 {
 		return usagef("--local reads the bridge --bridge of this host; it takes no HOST")
 	}
+	if o.local && (o.filter.tenant != "" || o.filter.network != "" || o.filter.port != "") {
+		return usagef("--local reads without the controller, which alone knows names: --tenant, --network and --port cannot be used with it")
+	}
 	if !o.local && o.rundir != "" {
 		return usagef("--rundir is for --local")
 	}
@@ -138,6 +154,9 @@ func (a *app) dumps(cmd *cobra.Command, o dumpOptions, hosts []string) ([]*api.F
 			return nil, err
 		}
 		defer d.Close()
+		if err := o.filter.known(cmd.Context(), d); err != nil {
+			return nil, err
+		}
 		if dumps, err = d.dumps(cmd.Context(), hosts); len(dumps) == 0 {
 			return nil, err
 		}
