@@ -55,9 +55,7 @@ func (f *Flow) parseInstructions(w word) error {
 	return nil
 }
 
-// ParseActions reads a list of actions as in a bucket of ovs-ofctl; "drop" is none.
-func ParseActions(s string) ([]Action, error) { return parseActions(word{s, 1}) }
-
+// parseActions reads a list of actions as in a bucket of ovs-ofctl; "drop" is none.
 func parseActions(w word) ([]Action, error) {
 	words, err := w.split()
 	if err != nil {

@@ -93,16 +93,6 @@ func TableName(n uint8) string {
 	return ""
 }
 
-// TableByName is the number of the table with that name.
-func TableByName(name string) (uint8, bool) {
-	for i := range pipeline {
-		if pipeline[i].Name == name {
-			return uint8(pipeline[i].Table), true
-		}
-	}
-	return 0, false
-}
-
 // String is the table's name, or "table-N" where it has none.
 func (t Table) String() string {
 	if n := TableName(uint8(t)); n != "" {

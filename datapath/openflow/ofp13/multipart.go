@@ -21,25 +21,6 @@ const (
 	MultipartPortDesc    MultipartType = 13
 )
 
-// String is the name of the type in the specification.
-func (t MultipartType) String() string {
-	switch t {
-	case MultipartDesc:
-		return "OFPMP_DESC"
-	case MultipartFlow:
-		return "OFPMP_FLOW"
-	case MultipartAggregate:
-		return "OFPMP_AGGREGATE"
-	case MultipartGroupDesc:
-		return "OFPMP_GROUP_DESC"
-	case MultipartMeterConfig:
-		return "OFPMP_METER_CONFIG"
-	case MultipartPortDesc:
-		return "OFPMP_PORT_DESC"
-	}
-	return fmt.Sprintf("multipart type %d", uint16(t))
-}
-
 const multipartLen = 16 // header, type, flags, padding
 
 // Multipart is one message of a multipart request or reply.
