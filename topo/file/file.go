@@ -1,6 +1,8 @@
 package file
 
 import (
+	"cmp"
+	"fmt"
 	"net/netip"
 
 	"github.com/ofctl-lab/ofctl-lab/topo"
@@ -84,7 +86,28 @@ func (f *File) check(base *topo.Snapshot) (*topo.Snapshot, topo.Changes, []*topo
 				Hint: "choose an address inside, or correct the underlay's subnet"})
 		}
 	}
-	return s, changes, problems
+	return s, changes, append(problems, f.sharedInterfaces()...)
+}
+
+// sharedInterfaces are the ports that would be one and the same interface of one
+// namespace, by the names that a lab gives where the file gives none.
+func (f *File) sharedInterfaces() (problems []*topo.Problem) {
+	type place struct{ host, netns, dev string }
+	first := map[place]string{}
+	for _, p := range f.Topology.Ports {
+		at := place{p.Host, cmp.Or(p.Netns, p.Name), cmp.Or(p.Interface, "eth0")}
+		if p.Host == "" {
+			continue // attached by somebody else, or nowhere
+		}
+		if other, taken := first[at]; taken {
+			problems = append(problems, &topo.Problem{Object: topo.KindPort + " " + p.Name, Field: "netns", Other: topo.KindPort + " " + other,
+				What: fmt.Sprintf("interface %s of namespace %s on host %s is port %s already", at.dev, at.netns, at.host, other),
+				Hint: "give one of the two another interface or netns"})
+			continue
+		}
+		first[at] = p.Name
+	}
+	return problems
 }
 
 func (u *Underlay) holds(a netip.Addr) bool {
