@@ -269,8 +269,12 @@ func (d *daemon) declare(ctx context.Context, o attachOptions) (*api.Port, bool,
 	if _, err := d.PutPort(ctx, spec); err != nil {
 		return nil, false, d.explain(err)
 	}
-	p, err = d.Port(ctx, o.port)
-	return p, true, d.explain(err)
+	if p, err = d.Port(ctx, o.port); err != nil {
+		// Nobody else knows yet that this run declared it.
+		_, undo := d.DeletePort(context.WithoutCancel(ctx), o.port)
+		return nil, false, errors.Join(d.explain(err), d.explain(undo))
+	}
+	return p, true, nil
 }
 
 // agrees is an error if the flags contradict the declared port.
