@@ -266,8 +266,8 @@ func (w *worker) publish() {
 }
 
 // await returns when a switch that already forwards may be touched: the picture
-// of all hosts is complete, and this host has shown its ports in this run of
-// the controller; or the time for either is over.
+// of all hosts is complete or the time for that is over, and this host itself has
+// shown its ports in this run of the controller.
 func (w *worker) await(ctx context.Context) error {
 	dctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
@@ -278,29 +278,28 @@ func (w *worker) await(ctx context.Context) error {
 	if empty(dump.State()) {
 		return nil
 	}
-	if err := w.waitFor(ctx, w.settle.done(), nil); err != nil {
+	if err := w.waitFor(ctx, w.settle.done()); err != nil {
 		return err
 	}
-	late := time.NewTimer(w.settle.limit)
-	defer late.Stop()
-	return w.waitFor(ctx, w.h.pictured, late.C)
+	// Without the host's own picture every port on it would look unplugged, and
+	// all of its flows go: for that there is no time limit.
+	return w.waitFor(ctx, w.h.pictured)
 }
 
-// waitFor returns nil when ready is closed or late fires.
-func (w *worker) waitFor(ctx context.Context, ready <-chan struct{}, late <-chan time.Time) error {
+// waitFor returns nil when ready is closed.
+func (w *worker) waitFor(ctx context.Context, ready <-chan struct{}) error {
 	select {
 	case <-ready:
 		return nil
 	default:
 	}
 	if w.state.waiting == "" {
-		w.state.waiting = "the switch forwards already and stays as it is until a topology is applied, all hosts have shown their ports, or the settle time is over"
+		w.state.waiting = "the switch forwards already and stays as it is until a topology is applied, the host has shown its ports over OVSDB, and all others have too or the settle time is over"
 		w.publish()
 		w.log.Info("the switch forwards already; waiting for the picture of all hosts")
 	}
 	select {
 	case <-ready:
-	case <-late:
 	case <-w.conn.Done():
 		return w.conn.Err()
 	case <-ctx.Done():
