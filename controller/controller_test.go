@@ -173,6 +173,33 @@ func TestSettleTimeEndsTheWait(t *testing.T) {
 	r.until(r.holds(s1, "host1"))
 }
 
+// However long a host's OVSDB takes to return, its switch keeps what it has: not
+// seen yet is not unplugged.
+func TestSwitchWaitsForItsOwnHost(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	first, s1, s2 := twoHostRig(t, cfg)
+	first.stop()
+	cfg.Settle = time.Millisecond
+	r := start(t, cfg)
+	mods := s1.Counts().Mods()
+	r.connect(s1)
+	r.until(func() string {
+		if h := r.c.hosts.find("host1"); h == nil || h.sync.Load().waiting == "" || !r.c.settle.complete() {
+			return "host1 does not wait"
+		}
+		return ""
+	})
+	// The other host comes, loses a port, and is served, long after the settle time.
+	r.connect(s2)
+	r.show("host2", "192.168.200.21", plugged{"red-b", 1, 0})
+	r.until(r.holds(s2, "host2"))
+	if now := s1.Counts().Mods(); now != mods {
+		t.Errorf("%d messages changed the switch of a host that has not shown its ports", now-mods)
+	}
+	r.show("host1", "192.168.200.20", plugged{"red-a", 1, 0}, plugged{"blue-a", 2, 0})
+	r.until(r.holds(s1, "host1"))
+}
+
 func TestUnpluggedAndPluggedElsewhere(t *testing.T) {
 	r, s1, s2 := twoHostRig(t, testConfig(t.TempDir()))
 	r.show("host1", "192.168.200.20", plugged{"blue-a", 2, 0})
