@@ -21,8 +21,9 @@ func PlainAdditions() PlanOption { return func(o *planOptions) { o.plainAddition
 //     deleted, groups deleted;
 //  3. meters deleted.
 //
-// A group is added before, and deleted after, the groups that refer to it. Deletes
-// are strict. An empty Delta has no Steps.
+// A group is added before, and deleted after, the groups that refer to it. Groups are
+// deleted at the very end also because Open vSwitch aborts when it has to take back the
+// deletion of a group that took flows with it. Deletes are strict. An empty Delta has no Steps.
 func Plan(d *Delta, opts ...PlanOption) []Step {
 	var o planOptions
 	for _, opt := range opts {

@@ -49,6 +49,8 @@ func (e *CommitError) Unwrap() error { return e.Err }
 // atomic; any other is a run of messages closed by a barrier. The first step
 // that fails ends the Commit with a *CommitError.
 //
+// A step that would make Open vSwitch abort is refused as a whole, with ErrHazard.
+//
 // Commits on one Conn follow each other. Memory does not grow with the number
 // of operations: a Commit waits for a switch that is slow to read. When the
 // context ends first, a bundle is discarded and a plain step remains half done.
@@ -69,7 +71,10 @@ func (c *Conn) Commit(ctx context.Context, steps []flows.Step) error {
 		if s.Atomic {
 			run = c.bundle
 		}
-		err := run(ctx, s.Ops)
+		err := hazard(s)
+		if err == nil {
+			err = run(ctx, s.Ops)
+		}
 		if ce, ok := errors.AsType[*CommitError](err); ok {
 			ce.Peer, ce.Step = c.peer, i
 		}

@@ -18,7 +18,10 @@ import (
 
 // ovs is a private Open vSwitch with one bridge br0 on the dummy datapath, which
 // has no devices and needs no privileges; the OpenFlow side is the real one.
-type ovs struct{ dir string }
+type ovs struct {
+	dir    string
+	mayEnd bool // a test means its daemons to end
+}
 
 // startOVS starts one, or skips the test where there is none.
 func startOVS(tb testing.TB) *ovs {
@@ -36,7 +39,7 @@ func startOVS(tb testing.TB) *ovs {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { os.RemoveAll(dir) })
-	o := &ovs{dir}
+	o := &ovs{dir: dir}
 	o.run(tb, "ovsdb-tool", "create", filepath.Join(dir, "conf.db"), "/usr/share/openvswitch/vswitch.ovsschema")
 	db := "unix:" + filepath.Join(dir, "db.sock")
 	o.daemon(tb, "db.sock", "ovsdb-server", "--remote=p"+db, "--unixctl="+filepath.Join(dir, "db.ctl"), filepath.Join(dir, "conf.db"))
@@ -63,6 +66,14 @@ func (o *ovs) daemon(tb testing.TB, sock, name string, args ...string) {
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	tb.Cleanup(func() {
+		select {
+		case err := <-done:
+			if !o.mayEnd {
+				tb.Errorf("%s ended during the test: %v\n%s", name, err, log.String())
+			}
+			return
+		default:
+		}
 		cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-done:
