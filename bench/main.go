@@ -14,7 +14,8 @@ import (
 	"syscall"
 
 	"github.com/ofctl-lab/ofctl-lab/bench/bridge"
-	"github.com/ofctl-lab/ofctl-lab/bench/figures"
+	"github.com/ofctl-lab/ofctl-lab/bench/harness"
+	"github.com/ofctl-lab/ofctl-lab/bench/suite"
 )
 
 func main() {
@@ -24,8 +25,8 @@ func main() {
 	output := flag.String("o", "table", "table or json")
 	flag.Parse()
 
-	var chosen []figures.Figure
-	for _, f := range figures.All() {
+	var chosen []harness.Benchmark
+	for _, f := range suite.All() {
 		if *figure == "list" {
 			fmt.Printf("%s\t%s (%s)\n", f.Name, f.Title, f.Unit)
 		}
@@ -48,7 +49,7 @@ func main() {
 	}
 	if err == nil {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		err = run(ctx, os.Stdout, chosen, *output, figures.Options{Rounds: *rounds, Scale: *scale, Progress: progress})
+		err = run(ctx, os.Stdout, chosen, *output, harness.Options{Rounds: *rounds, Size: harness.Size{Scale: *scale}, Progress: progress})
 		stop()
 	}
 	if err != nil {
@@ -58,10 +59,10 @@ func main() {
 }
 
 // run measures the figures one after the other. JSON is one document, a list.
-func run(ctx context.Context, w io.Writer, figs []figures.Figure, output string, opt figures.Options) error {
-	var results []*figures.Result
+func run(ctx context.Context, w io.Writer, figs []harness.Benchmark, output string, opt harness.Options) error {
+	var results []*harness.Result
 	for _, f := range figs {
-		res, err := figures.Measure(ctx, f, opt)
+		res, err := harness.Measure(ctx, f, opt)
 		if err != nil {
 			return err
 		}
@@ -80,6 +81,6 @@ func run(ctx context.Context, w io.Writer, figs []figures.Figure, output string,
 	return enc.Encode(results)
 }
 
-func progress(round int, peer string, s figures.Sample) {
+func progress(round int, peer string, s harness.Sample) {
 	fmt.Fprintf(os.Stderr, "round %d  %-28s %.4g\n", round, peer, s.Value)
 }

@@ -1,10 +1,11 @@
-package figures
+package suite
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/ofctl-lab/ofctl-lab/bench/harness"
 	"io"
 	"net"
 	"os"
@@ -21,19 +22,20 @@ import (
 // FlowProgramming is how fast flows get into one empty bridge: from the first
 // byte (or, for a program that is run, from its start) to the switch's word that all
 // are in. Every sample has an Open vSwitch of its own, fresh, on TCP over loopback.
-func FlowProgramming() Figure {
-	return Figure{
+func FlowProgramming() harness.Benchmark {
+	return harness.Benchmark{
 		Name:   "flow-programming",
 		Title:  "flows per second into one bridge",
 		Unit:   "flows/s",
-		Better: Higher,
-		Aims: []Aim{
-			{Peer: peerSession, Against: peerRaw, Ratio: 0.9},
-			{Peer: peerSessionBundle, Against: peerRaw, Ratio: 0.9},
-			{Peer: peerSessionBundle, Against: peerOfctlBundle, Ratio: 2},
-			{Peer: peerSession, Against: peerOfnet, Ratio: 2},
+		Better: harness.Higher,
+		Comparisons: []harness.Comparison{
+			{Peer: peerSession, Against: peerRaw, Aim: 0.9},
+			{Peer: peerSessionBundle, Against: peerRaw, Aim: 0.9},
+			{Peer: peerSessionBundle, Against: peerOfctlBundle, Aim: 2},
+			{Peer: peerSession, Against: peerOfnet, Aim: 2},
 		},
-		Setup: func(ctx context.Context, scale int) (*Bench, error) {
+		Setup: func(ctx context.Context, size harness.Size) (*harness.Bench, error) {
+			scale := size.Scale
 			if scale == 0 {
 				scale = 50_000
 			}
@@ -44,7 +46,7 @@ func FlowProgramming() Figure {
 			if err := p.prepare(ctx); err != nil {
 				return nil, errors.Join(err, p.close())
 			}
-			return &Bench{
+			return &harness.Bench{
 				Scale: scale,
 				Load:  fmt.Sprintf("%d flows of 5 matched fields and 4 actions", scale),
 				Peers: p.peers(),
@@ -93,10 +95,10 @@ func (p *programming) programmers() []namedProgrammer {
 	}
 }
 
-func (p *programming) peers() []Peer {
-	var peers []Peer
+func (p *programming) peers() []harness.Peer {
+	var peers []harness.Peer
 	for _, n := range p.programmers() {
-		peers = append(peers, Peer{n.name, p.sample(n.do)})
+		peers = append(peers, harness.Peer{Name: n.name, Role: harness.Ours, Run: p.sample(n.do)})
 	}
 	return peers
 }
@@ -128,33 +130,33 @@ func (p *programming) close() error { return os.RemoveAll(p.dir) }
 type programmer func(ctx context.Context, b *bridge.Bridge) (elapsed time.Duration, err error)
 
 // sample runs a programmer against a fresh bridge and counts the flows.
-func (p *programming) sample(do programmer) func(context.Context) (Sample, error) {
-	return func(ctx context.Context) (s Sample, err error) {
+func (p *programming) sample(do programmer) func(context.Context) (harness.Sample, error) {
+	return func(ctx context.Context) (s harness.Sample, err error) {
 		b, err := bridge.Start(ctx)
 		if err != nil {
-			return Sample{}, err
+			return harness.Sample{}, err
 		}
 		defer func() { err = errors.Join(err, b.Close()) }()
 		before, err := b.CPU()
 		if err != nil {
-			return Sample{}, err
+			return harness.Sample{}, err
 		}
 		elapsed, err := do(ctx, b)
 		if err != nil {
-			return Sample{}, err
+			return harness.Sample{}, err
 		}
 		after, err := b.CPU()
 		if err != nil {
-			return Sample{}, err
+			return harness.Sample{}, err
 		}
 		n, err := b.FlowCount(ctx, workload.FlowTable)
 		if err != nil {
-			return Sample{}, err
+			return harness.Sample{}, err
 		}
 		if n != int(p.flows) {
-			return Sample{}, fmt.Errorf("the bridge holds %d flows instead of %d", n, int(p.flows))
+			return harness.Sample{}, fmt.Errorf("the bridge holds %d flows instead of %d", n, int(p.flows))
 		}
-		return Sample{
+		return harness.Sample{
 			Value:  float64(p.flows) / elapsed.Seconds(),
 			Detail: map[string]float64{"vswitchd_cpu_s": (after - before).Seconds(), "elapsed_s": elapsed.Seconds()},
 		}, nil

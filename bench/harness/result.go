@@ -1,4 +1,4 @@
-package figures
+package harness
 
 import (
 	"cmp"
@@ -9,16 +9,16 @@ import (
 	"text/tabwriter"
 )
 
-// Result is what a figure came to, as it is written to JSON.
+// Result is what a benchmark came to, as it is written to JSON.
 type Result struct {
-	Figure string       `json:"figure"`
-	Title  string       `json:"title"`
-	Load   string       `json:"load"`
-	Scale  int          `json:"scale"`
-	Unit   string       `json:"unit"`
-	Better Better       `json:"better"`
-	Peers  []PeerResult `json:"peers"`
-	Aims   []AimResult  `json:"aims,omitempty"`
+	Benchmark   string             `json:"benchmark"`
+	Title       string             `json:"title"`
+	Load        string             `json:"load"`
+	Scale       int                `json:"scale"`
+	Unit        string             `json:"unit"`
+	Better      Better             `json:"better"`
+	Peers       []PeerResult       `json:"peers"`
+	Comparisons []ComparisonResult `json:"comparisons,omitempty"`
 }
 
 // PeerResult is one peer's samples in the order of the rounds, and what they come to.
@@ -32,16 +32,16 @@ type PeerResult struct {
 	Samples []Sample           `json:"samples"`
 }
 
-// AimResult is an aim and what was measured: with Plus, the median less Ratio times that
+// ComparisonResult is an aim and what was measured: with Plus, the median less Ratio times that
 // of Against; without, the ratio of the two.
-type AimResult struct {
-	Aim
+type ComparisonResult struct {
+	Comparison
 	Measured float64 `json:"measured"`
 	Reached  bool    `json:"reached"`
 }
 
-func newResult(fig Figure, bench *Bench, samples [][]Sample) *Result {
-	res := &Result{Figure: fig.Name, Title: fig.Title, Load: bench.Load, Scale: bench.Scale, Unit: fig.Unit, Better: fig.Better}
+func newResult(b Benchmark, bench *Bench, samples [][]Sample) *Result {
+	res := &Result{Benchmark: b.Name, Title: b.Title, Load: bench.Load, Scale: bench.Scale, Unit: b.Unit, Better: b.Better}
 	for i, peer := range bench.Peers {
 		p := PeerResult{Name: peer.Name, Samples: samples[i], Detail: map[string]float64{}}
 		var values []float64
@@ -53,15 +53,19 @@ func newResult(fig Figure, bench *Bench, samples [][]Sample) *Result {
 			}
 		}
 		for k, v := range details {
-			p.Detail[k] = median(v)
+			p.Detail[k] = Median(v)
 		}
-		p.Median, p.Min, p.Max = median(values), slices.Min(values), slices.Max(values)
+		if len(values) == 0 {
+			res.Peers = append(res.Peers, p)
+			continue
+		}
+		p.Median, p.Min, p.Max = Median(values), slices.Min(values), slices.Max(values)
 		res.Peers = append(res.Peers, p)
 		res.Peers[i].Ratio = p.Median / res.Peers[0].Median
 	}
-	for _, aim := range fig.Aims {
+	for _, aim := range b.Comparisons {
 		if r, ok := res.judge(aim); ok {
-			res.Aims = append(res.Aims, r)
+			res.Comparisons = append(res.Comparisons, r)
 		}
 	}
 	return res
@@ -69,17 +73,17 @@ func newResult(fig Figure, bench *Bench, samples [][]Sample) *Result {
 
 // judge compares the medians that an aim names; false if one of them is of a peer that
 // this machine lacks.
-func (r *Result) judge(aim Aim) (AimResult, bool) {
+func (r *Result) judge(aim Comparison) (ComparisonResult, bool) {
 	got, ok := r.median(aim.Peer, aim.Detail)
-	against, ok2 := 0.0, aim.Against == ""
+	against, ok2 := 1.0, aim.Against == ""
 	if !ok2 {
 		against, ok2 = r.median(aim.Against, aim.Detail)
 	}
 	if !ok || !ok2 {
-		return AimResult{}, false
+		return ComparisonResult{}, false
 	}
-	bound := aim.Ratio*against + aim.Plus
-	out := AimResult{Aim: aim, Measured: got - aim.Ratio*against, Reached: got >= bound}
+	bound := aim.Aim*against + aim.Plus
+	out := ComparisonResult{Comparison: aim, Measured: got - aim.Aim*against, Reached: got >= bound}
 	if aim.Plus == 0 {
 		out.Measured = got / against
 	}
@@ -116,7 +120,7 @@ func (r *Result) WriteText(w io.Writer) error {
 	if len(r.Peers) > 0 {
 		rounds = len(r.Peers[0].Samples)
 	}
-	fmt.Fprintf(w, "%s: %s\n%s; median of %d interleaved rounds, %s is better\n\n", r.Figure, r.Title, r.Load, rounds, r.Better)
+	fmt.Fprintf(w, "%s: %s\n%s; median of %d interleaved rounds, %s is better\n\n", r.Benchmark, r.Title, r.Load, rounds, r.Better)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "peer\t%s\tmin\tmax\tratio\t", r.Unit)
 	for _, c := range columns {
@@ -137,15 +141,15 @@ func (r *Result) WriteText(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	for _, a := range r.Aims {
-		fmt.Fprintln(w, a.sentence(r.Better))
+	for _, a := range r.Comparisons {
+		fmt.Fprintln(w, a.Sentence(r.Better))
 	}
 	_, err := fmt.Fprintln(w)
 	return err
 }
 
-// sentence says whether the aim is reached.
-func (a AimResult) sentence(better Better) string {
+// Sentence says whether the aim is reached.
+func (a ComparisonResult) Sentence(better Better) string {
 	verdict, bound, what := "missed", "at least", a.Peer
 	if a.Reached {
 		verdict = "reached"
@@ -156,17 +160,17 @@ func (a AimResult) sentence(better Better) string {
 	if a.Detail != "" {
 		what += " (" + a.Detail + ")"
 	}
-	limit := number(a.Plus)
+	limit := number(a.Aim + a.Plus)
 	switch {
 	case a.Against != "" && a.Plus != 0:
-		limit = fmt.Sprintf("%.2f × %s + %s", a.Ratio, a.Against, number(a.Plus))
+		limit = fmt.Sprintf("%.2f × %s + %s", a.Aim, a.Against, number(a.Plus))
 	case a.Against != "":
-		limit = fmt.Sprintf("%.2f × %s", a.Ratio, a.Against)
+		limit = fmt.Sprintf("%.2f × %s", a.Aim, a.Against)
 	}
 	measured := fmt.Sprintf("%.2f", a.Measured)
 	if a.Plus != 0 && a.Against != "" {
 		measured = "+ " + number(a.Measured)
-	} else if a.Plus != 0 {
+	} else if a.Against == "" {
 		measured = number(a.Measured)
 	}
 	return fmt.Sprintf("aim %s: %s %s %s, measured %s", verdict, what, bound, limit, measured)

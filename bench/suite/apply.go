@@ -1,9 +1,10 @@
-package figures
+package suite
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/ofctl-lab/ofctl-lab/bench/harness"
 	"time"
 
 	"github.com/ofctl-lab/ofctl-lab/bench/overlay"
@@ -12,17 +13,18 @@ import (
 // Apply is how long a whole topology takes into the switches of two hosts whose ports
 // are plugged in already: from the start of the request that puts the topology to the
 // controller's word that both switches have confirmed, by a barrier, all flows.
-func Apply() Figure {
-	return Figure{
+func Apply() harness.Benchmark {
+	return harness.Benchmark{
 		Name:   "apply",
 		Title:  "a topology applied until all its flows are in the switches",
 		Unit:   "ms",
-		Better: Lower,
-		Aims: []Aim{
-			{Peer: peerOneNetwork, Plus: 200},
-			{Peer: peerTenNetworks, Plus: 200},
+		Better: harness.Lower,
+		Comparisons: []harness.Comparison{
+			{Peer: peerOneNetwork, Aim: 200},
+			{Peer: peerTenNetworks, Aim: 200},
 		},
-		Setup: func(ctx context.Context, scale int) (*Bench, error) {
+		Setup: func(ctx context.Context, size harness.Size) (*harness.Bench, error) {
+			scale := size.Scale
 			if scale == 0 {
 				scale = 500
 			}
@@ -33,12 +35,12 @@ func Apply() Figure {
 			if err != nil {
 				return nil, err
 			}
-			return &Bench{
+			return &harness.Bench{
 				Scale: scale,
 				Load:  fmt.Sprintf("%d ports on two hosts, plugged in beforehand", scale),
-				Peers: []Peer{
-					{peerOneNetwork, a.sample(1)},
-					{peerTenNetworks, a.sample(10)},
+				Peers: []harness.Peer{
+					{Name: peerOneNetwork, Role: harness.Ours, Run: a.sample(1)},
+					{Name: peerTenNetworks, Role: harness.Ours, Run: a.sample(10)},
 				},
 				Close: a.lab.Close,
 			}, nil
@@ -125,33 +127,33 @@ func plugInternal(ctx context.Context, o *overlay.Overlay, ports []overlay.Port)
 
 // sample leaves the overlay a network with a port on each host, so that the encapsulation
 // stays in use and its tunnel ports exist, and then applies the whole.
-func (a *applying) sample(networks int) func(context.Context) (Sample, error) {
-	return func(ctx context.Context) (Sample, error) {
+func (a *applying) sample(networks int) func(context.Context) (harness.Sample, error) {
+	return func(ctx context.Context) (harness.Sample, error) {
 		if err := a.apply(ctx, spread(2, 1)); err != nil {
-			return Sample{}, err
+			return harness.Sample{}, err
 		}
 		whole := spread(a.ports, networks)
 		start := time.Now()
 		if _, err := a.lab.Apply(ctx, whole); err != nil {
-			return Sample{}, err
+			return harness.Sample{}, err
 		}
 		put := time.Since(start)
 		if err := a.lab.Up(ctx, whole); err != nil {
-			return Sample{}, err
+			return harness.Sample{}, err
 		}
 		elapsed := time.Since(start)
 		flows, err := a.count(ctx)
 		if err != nil {
-			return Sample{}, err
+			return harness.Sample{}, err
 		}
 		switch want, seen := a.flows[networks]; {
 		case flows < 2*a.ports:
-			return Sample{}, fmt.Errorf("the switches hold %d flows: that cannot be all of %d ports", flows, a.ports)
+			return harness.Sample{}, fmt.Errorf("the switches hold %d flows: that cannot be all of %d ports", flows, a.ports)
 		case seen && want != flows:
-			return Sample{}, fmt.Errorf("the switches hold %d flows, and held %d after an earlier sample", flows, want)
+			return harness.Sample{}, fmt.Errorf("the switches hold %d flows, and held %d after an earlier sample", flows, want)
 		}
 		a.flows[networks] = flows
-		return Sample{Value: ms(elapsed), Detail: map[string]float64{"put_ms": ms(put), "flows": float64(flows)}}, nil
+		return harness.Sample{Value: ms(elapsed), Detail: map[string]float64{"put_ms": ms(put), "flows": float64(flows)}}, nil
 	}
 }
 

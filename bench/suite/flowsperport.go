@@ -1,9 +1,10 @@
-package figures
+package suite
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/ofctl-lab/ofctl-lab/bench/harness"
 
 	"github.com/ofctl-lab/ofctl-lab/bench/overlay"
 )
@@ -11,18 +12,19 @@ import (
 // FlowsPerPort is how many flows one more port costs: in the switch of its own host, and in
 // that of another host with ports of its network. It is the slope between two sizes
 // of a network, so that what a network costs once has no part in it.
-func FlowsPerPort() Figure {
-	return Figure{
+func FlowsPerPort() harness.Benchmark {
+	return harness.Benchmark{
 		Name:   "flows-per-port",
 		Title:  "flows that one more port of a network takes",
 		Unit:   "flows",
-		Better: Lower,
+		Better: harness.Lower,
 		Rounds: 1, // it is a count, the same each time
-		Aims: []Aim{
-			{Peer: peerLocalPort, Plus: 12},
-			{Peer: peerRemotePort, Plus: 2},
+		Comparisons: []harness.Comparison{
+			{Peer: peerLocalPort, Aim: 12},
+			{Peer: peerRemotePort, Aim: 2},
 		},
-		Setup: func(ctx context.Context, scale int) (*Bench, error) {
+		Setup: func(ctx context.Context, size harness.Size) (*harness.Bench, error) {
+			scale := size.Scale
 			if scale == 0 {
 				scale = 100
 			}
@@ -33,12 +35,12 @@ func FlowsPerPort() Figure {
 			if err != nil {
 				return nil, err
 			}
-			return &Bench{
+			return &harness.Bench{
 				Scale: scale,
 				Load:  fmt.Sprintf("ports of one address in a GRE network; between %d on each host, and %d more on one", slopeBase, scale),
-				Peers: []Peer{
-					{peerLocalPort, s.sample(overlay.Host1)},
-					{peerRemotePort, s.sample(overlay.Host2)},
+				Peers: []harness.Peer{
+					{Name: peerLocalPort, Role: harness.Ours, Run: s.sample(overlay.Host1)},
+					{Name: peerRemotePort, Role: harness.Ours, Run: s.sample(overlay.Host2)},
 				},
 				Close: s.lab.Close,
 			}, nil
@@ -79,18 +81,18 @@ func newSlope(ctx context.Context, more int) (*slope, error) {
 }
 
 // sample counts the flows of one host with both topologies.
-func (s *slope) sample(host string) func(context.Context) (Sample, error) {
-	return func(ctx context.Context) (Sample, error) {
+func (s *slope) sample(host string) func(context.Context) (harness.Sample, error) {
+	return func(ctx context.Context) (harness.Sample, error) {
 		less, err := s.count(ctx, s.less, host)
 		if err != nil {
-			return Sample{}, err
+			return harness.Sample{}, err
 		}
 		whole, err := s.count(ctx, s.whole, host)
 		if err != nil {
-			return Sample{}, err
+			return harness.Sample{}, err
 		}
 		added := len(s.whole.Ports) - len(s.less.Ports)
-		return Sample{
+		return harness.Sample{
 			Value:  float64(whole-less) / float64(added),
 			Detail: map[string]float64{"flows_before": float64(less), "flows_after": float64(whole)},
 		}, nil

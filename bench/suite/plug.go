@@ -1,9 +1,10 @@
-package figures
+package suite
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/ofctl-lab/ofctl-lab/bench/harness"
 	"io"
 	"slices"
 	"time"
@@ -23,23 +24,23 @@ import (
 // ovs-ofctl after it that adds one flow, until its barrier: when the port's first flow can be in. In
 // between the switch may look at all its interfaces once more, since the kernel reports the new one, and
 // serves no OpenFlow meanwhile; with hundreds of ports that is what takes longest.
-func PlugFirstPing() Figure {
-	fig := Figure{
+func PlugFirstPing() harness.Benchmark {
+	fig := harness.Benchmark{
 		Name:   "plug-first-ping",
 		Title:  "a port plugged in until its first ping across hosts",
 		Unit:   "ms",
-		Better: Lower,
+		Better: harness.Lower,
 		Rounds: 15,
 		Setup:  setUpPlugging,
 	}
 	for _, n := range plugSizes {
-		fig.Aims = append(fig.Aims, Aim{Peer: peerPing(n), Against: peerVsctl(n), Ratio: 1, Plus: 5})
+		fig.Comparisons = append(fig.Comparisons, harness.Comparison{Peer: peerPing(n), Against: peerVsctl(n), Aim: 1, Plus: 5})
 	}
 	for _, n := range plugSizes {
-		fig.Aims = append(fig.Aims, Aim{Peer: peerPing(n), Against: peerByHand(n), Ratio: 1})
+		fig.Comparisons = append(fig.Comparisons, harness.Comparison{Peer: peerPing(n), Against: peerByHand(n), Aim: 1})
 	}
 	smallest, largest := plugSizes[0], plugSizes[len(plugSizes)-1]
-	fig.Aims = append(fig.Aims, Aim{Peer: peerPing(largest), Against: peerPing(smallest), Ratio: 1.25})
+	fig.Comparisons = append(fig.Comparisons, harness.Comparison{Peer: peerPing(largest), Against: peerPing(smallest), Aim: 1.25})
 	return fig
 }
 
@@ -51,7 +52,8 @@ func peerPing(ports int) string   { return fmt.Sprintf("first ping, %d ports", p
 func peerVsctl(ports int) string  { return fmt.Sprintf("ovs-vsctl, %d ports", ports) }
 func peerByHand(ports int) string { return fmt.Sprintf("ovs-vsctl and ovs-ofctl, %d ports", ports) }
 
-func setUpPlugging(ctx context.Context, scale int) (*Bench, error) {
+func setUpPlugging(ctx context.Context, size harness.Size) (*harness.Bench, error) {
+	scale := size.Scale
 	if scale < 0 || scale > maxLabPorts {
 		return nil, fmt.Errorf("%d ports: want 1 … %d", scale, maxLabPorts)
 	}
@@ -59,7 +61,7 @@ func setUpPlugging(ctx context.Context, scale int) (*Bench, error) {
 	if scale > 0 {
 		sizes = []int{scale}
 	}
-	b := &Bench{Scale: slices.Max(sizes), Load: fmt.Sprintf("a GRE network with %v other ports on two hosts, a lab each", sizes)}
+	b := &harness.Bench{Scale: slices.Max(sizes), Load: fmt.Sprintf("a GRE network with %v other ports on two hosts, a lab each", sizes)}
 	var open []io.Closer
 	b.Close = func() error {
 		var err error
@@ -74,7 +76,7 @@ func setUpPlugging(ctx context.Context, scale int) (*Bench, error) {
 			return nil, errors.Join(err, b.Close())
 		}
 		open = append(open, p)
-		b.Peers = append(b.Peers, Peer{peerPing(n), p.firstPing}, Peer{peerVsctl(n), p.plain}, Peer{peerByHand(n), p.byHand})
+		b.Peers = append(b.Peers, harness.Peer{Name: peerPing(n), Role: harness.Ours, Run: p.firstPing}, harness.Peer{Name: peerVsctl(n), Role: harness.Ours, Run: p.plain}, harness.Peer{Name: peerByHand(n), Role: harness.Ours, Run: p.byHand})
 	}
 	return b, nil
 }
@@ -152,12 +154,12 @@ func (p *plugging) unplug(ctx context.Context) error {
 // plugTimeout bounds the wait for the first ping.
 const plugTimeout = 20 * time.Second
 
-func (p *plugging) firstPing(ctx context.Context) (_ Sample, err error) {
+func (p *plugging) firstPing(ctx context.Context) (_ harness.Sample, err error) {
 	ctx, cancel := context.WithTimeout(ctx, plugTimeout)
 	defer cancel()
 	wire, err := overlay.Wire(p.guest)
 	if err != nil {
-		return Sample{}, err
+		return harness.Sample{}, err
 	}
 	defer func() { err = errors.Join(err, wire.Close()) }()
 	echo := traffic.NewEcho(wire, station(p.near), station(p.far))
@@ -176,44 +178,44 @@ func (p *plugging) firstPing(ctx context.Context) (_ Sample, err error) {
 	}
 	first := <-answered
 	if err := errors.Join(err, first.err); err != nil {
-		return Sample{}, err
+		return harness.Sample{}, err
 	}
 	// The kernel dates the reply by the wall clock.
 	took := first.at.Sub(start.Round(0))
 	if took <= 0 {
-		return Sample{}, fmt.Errorf("the first reply came %s before the port was plugged in", -took)
+		return harness.Sample{}, fmt.Errorf("the first reply came %s before the port was plugged in", -took)
 	}
-	return Sample{Value: ms(took), Detail: map[string]float64{"vsctl_ms": ms(vsctl)}}, p.unplug(ctx)
+	return harness.Sample{Value: ms(took), Detail: map[string]float64{"vsctl_ms": ms(vsctl)}}, p.unplug(ctx)
 }
 
 // undeclared is the iface-id of the yardsticks.
 const undeclared = "nobody"
 
 // plain is the plug alone.
-func (p *plugging) plain(ctx context.Context) (Sample, error) {
+func (p *plugging) plain(ctx context.Context) (harness.Sample, error) {
 	_, vsctl, err := p.plug(ctx, undeclared)
 	if err != nil {
-		return Sample{}, err
+		return harness.Sample{}, err
 	}
-	return Sample{Value: ms(vsctl)}, p.unplug(ctx)
+	return harness.Sample{Value: ms(vsctl)}, p.unplug(ctx)
 }
 
 // byHand is the plug and one flow, in a table that the pipeline does not use.
-func (p *plugging) byHand(ctx context.Context) (Sample, error) {
+func (p *plugging) byHand(ctx context.Context) (harness.Sample, error) {
 	start, vsctl, err := p.plug(ctx, undeclared)
 	if err != nil {
-		return Sample{}, err
+		return harness.Sample{}, err
 	}
 	ofctl := func(command, flow string) error {
 		_, err := p.lab.Run(ctx, p.near.Host, "ovs-ofctl", "-O", "OpenFlow13", command, lab.IntegrationBridge, flow)
 		return err
 	}
 	if err := ofctl("add-flow", "table=250,in_port="+p.device()+",actions=drop"); err != nil {
-		return Sample{}, err
+		return harness.Sample{}, err
 	}
 	took := time.Since(start)
 	if err := ofctl("del-flows", "table=250"); err != nil {
-		return Sample{}, err
+		return harness.Sample{}, err
 	}
-	return Sample{Value: ms(took), Detail: map[string]float64{"vsctl_ms": ms(vsctl)}}, p.unplug(ctx)
+	return harness.Sample{Value: ms(took), Detail: map[string]float64{"vsctl_ms": ms(vsctl)}}, p.unplug(ctx)
 }

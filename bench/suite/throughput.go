@@ -1,9 +1,10 @@
-package figures
+package suite
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/ofctl-lab/ofctl-lab/bench/harness"
 	"io"
 	"slices"
 	"strings"
@@ -22,20 +23,20 @@ import (
 // two guests of one bridge with a flow each way: no tunnel and no lookup worth the name.
 //
 // Every guest has the largest MTU that its path takes on an underlay of 1500 bytes.
-func Throughput() Figure {
-	fig := Figure{
+func Throughput() harness.Benchmark {
+	fig := harness.Benchmark{
 		Name:   "throughput",
 		Title:  "one TCP connection between guests on two hosts",
 		Unit:   "Mbit/s",
-		Better: Higher,
+		Better: harness.Higher,
 		Rounds: 9,
 		Setup:  setUpThroughput,
 	}
 	for _, peer := range []string{peerGRE, peerVXLAN} {
-		fig.Aims = append(fig.Aims,
-			Aim{Peer: peer, Against: peerVLAN, Ratio: 1},
-			Aim{Peer: peer, Against: peerVLAN, Ratio: 1, Detail: cpuPerGB, Better: Lower},
-			Aim{Peer: peer, Against: peerVLAN, Ratio: 1, Detail: steadyPing, Better: Lower})
+		fig.Comparisons = append(fig.Comparisons,
+			harness.Comparison{Peer: peer, Against: peerVLAN, Aim: 1},
+			harness.Comparison{Peer: peer, Against: peerVLAN, Aim: 1, Detail: cpuPerGB, Better: harness.Lower},
+			harness.Comparison{Peer: peer, Against: peerVLAN, Aim: 1, Detail: steadyPing, Better: harness.Lower})
 	}
 	return fig
 }
@@ -104,7 +105,8 @@ func paths() ([]path, error) {
 	}, nil
 }
 
-func setUpThroughput(ctx context.Context, scale int) (*Bench, error) {
+func setUpThroughput(ctx context.Context, size harness.Size) (*harness.Bench, error) {
+	scale := size.Scale
 	if scale == 0 {
 		scale = 3000
 	}
@@ -119,9 +121,9 @@ func setUpThroughput(ctx context.Context, scale int) (*Bench, error) {
 	if err := c.start(ctx, all); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	b := &Bench{Scale: scale, Load: fmt.Sprintf("%s after %s of warming up; then %d pings on the idle path", c.window, warmUp, echoes), Close: c.Close}
+	b := &harness.Bench{Scale: scale, Load: fmt.Sprintf("%s after %s of warming up; then %d pings on the idle path", c.window, warmUp, echoes), Close: c.Close}
 	for _, p := range all {
-		b.Peers = append(b.Peers, Peer{p.name, c.sample(p)})
+		b.Peers = append(b.Peers, harness.Peer{Name: p.name, Role: harness.Ours, Run: c.sample(p)})
 	}
 	return b, nil
 }
@@ -236,22 +238,22 @@ func (c *carrying) Close() error {
 }
 
 // sample measures a stream, and the path when it has ended.
-func (c *carrying) sample(p path) func(context.Context) (Sample, error) {
-	return func(ctx context.Context) (Sample, error) {
+func (c *carrying) sample(p path) func(context.Context) (harness.Sample, error) {
+	return func(ctx context.Context) (harness.Sample, error) {
 		from, to := c.guests[p.from.ID], c.guests[p.to.ID]
 		stream, err := traffic.OpenStream(ctx, from, to, p.to.Addr())
 		if err != nil {
-			return Sample{}, err
+			return harness.Sample{}, err
 		}
 		s, err := c.stream(ctx, stream)
 		if err := errors.Join(err, stream.Close()); err != nil {
-			return Sample{}, err
+			return harness.Sample{}, err
 		}
 		trips, err := c.ping(ctx, p)
 		if err != nil {
-			return Sample{}, err
+			return harness.Sample{}, err
 		}
-		s.Detail[steadyPing], s.Detail[lostPings] = median(trips), float64(echoes-len(trips))
+		s.Detail[steadyPing], s.Detail[lostPings] = harness.Median(trips), float64(echoes-len(trips))
 		return s, nil
 	}
 }
@@ -278,27 +280,27 @@ func (c *carrying) ping(ctx context.Context, p path) (times []float64, err error
 }
 
 // stream measures a stream that has just begun.
-func (c *carrying) stream(ctx context.Context, s *traffic.Stream) (Sample, error) {
+func (c *carrying) stream(ctx context.Context, s *traffic.Stream) (harness.Sample, error) {
 	if err := pass(ctx, warmUp); err != nil {
-		return Sample{}, err
+		return harness.Sample{}, err
 	}
 	cpu, err := c.lab.CPU()
 	if err != nil {
-		return Sample{}, err
+		return harness.Sample{}, err
 	}
 	begun, before := time.Now(), s.Received()
 	if err := pass(ctx, c.window); err != nil {
-		return Sample{}, err
+		return harness.Sample{}, err
 	}
 	bytes, elapsed := float64(s.Received()-before), time.Since(begun)
 	after, err := c.lab.CPU()
 	if err != nil {
-		return Sample{}, err
+		return harness.Sample{}, err
 	}
 	if bytes == 0 {
-		return Sample{}, fmt.Errorf("nothing arrived in %s", elapsed)
+		return harness.Sample{}, fmt.Errorf("nothing arrived in %s", elapsed)
 	}
-	return Sample{
+	return harness.Sample{
 		Value:  bytes / bitsPerMB / elapsed.Seconds(),
 		Detail: map[string]float64{cpuPerGB: (after - cpu).Seconds() / bytes * bytesPerGB},
 	}, nil

@@ -1,4 +1,4 @@
-package figures
+package harness
 
 import (
 	"context"
@@ -11,14 +11,14 @@ import (
 )
 
 // fixed is a figure whose peers return the given values, round by round.
-func fixed(better Better, order *[]string, values map[string][]float64, aims ...Aim) Figure {
+func fixed(better Better, order *[]string, values map[string][]float64, aims ...Comparison) Benchmark {
 	var names []string
 	for name := range values {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	return Figure{Name: "fixed", Title: "a title", Unit: "things/s", Better: better, Aims: aims,
-		Setup: func(context.Context, int) (*Bench, error) {
+	return Benchmark{Name: "fixed", Title: "a title", Unit: "things/s", Better: better, Comparisons: aims,
+		Setup: func(context.Context, Size) (*Bench, error) {
 			b := &Bench{Scale: 7, Load: "a load", Close: func() error { *order = append(*order, "close"); return nil }}
 			for _, name := range names {
 				left := values[name]
@@ -39,7 +39,7 @@ func fixed(better Better, order *[]string, values map[string][]float64, aims ...
 func TestMeasureInterleavesAndTakesMedians(t *testing.T) {
 	var order []string
 	fig := fixed(Higher, &order, map[string][]float64{"a": {10, 30, 20}, "b": {5, 100, 1}},
-		Aim{Peer: "b", Against: "a", Ratio: 0.5}, Aim{Peer: "a", Against: "b", Ratio: 4}, Aim{Peer: "b", Against: "a", Ratio: 0.25}, Aim{Peer: "absent", Against: "a", Ratio: 1})
+		Comparison{Peer: "b", Against: "a", Aim: 0.5}, Comparison{Peer: "a", Against: "b", Aim: 4}, Comparison{Peer: "b", Against: "a", Aim: 0.25}, Comparison{Peer: "absent", Against: "a", Aim: 1})
 	res, err := Measure(context.Background(), fig, Options{Rounds: 3})
 	if err != nil {
 		t.Fatal(err)
@@ -54,12 +54,12 @@ func TestMeasureInterleavesAndTakesMedians(t *testing.T) {
 	if b.Median != 5 || b.Ratio != 0.25 {
 		t.Errorf("peer b: %+v", b)
 	}
-	want := []AimResult{
-		{Aim{Peer: "b", Against: "a", Ratio: 0.5}, 0.25, false},
-		{Aim{Peer: "a", Against: "b", Ratio: 4}, 4, true},
-		{Aim{Peer: "b", Against: "a", Ratio: 0.25}, 0.25, true},
+	want := []ComparisonResult{
+		{Comparison{Peer: "b", Against: "a", Aim: 0.5}, 0.25, false},
+		{Comparison{Peer: "a", Against: "b", Aim: 4}, 4, true},
+		{Comparison{Peer: "b", Against: "a", Aim: 0.25}, 0.25, true},
 	}
-	if diff := cmp.Diff(want, res.Aims); diff != "" {
+	if diff := cmp.Diff(want, res.Comparisons); diff != "" {
 		t.Errorf("aims (-want +got):\n%s", diff)
 	}
 	var text strings.Builder
@@ -75,32 +75,32 @@ func TestMeasureInterleavesAndTakesMedians(t *testing.T) {
 
 func TestAimWhereLowerIsBetter(t *testing.T) {
 	var order []string
-	fig := fixed(Lower, &order, map[string][]float64{"a": {10}, "b": {5}}, Aim{Peer: "b", Against: "a", Ratio: 0.5}, Aim{Peer: "a", Against: "b", Ratio: 1.9})
+	fig := fixed(Lower, &order, map[string][]float64{"a": {10}, "b": {5}}, Comparison{Peer: "b", Against: "a", Aim: 0.5}, Comparison{Peer: "a", Against: "b", Aim: 1.9})
 	res, err := Measure(context.Background(), fig, Options{Rounds: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !res.Aims[0].Reached || res.Aims[1].Reached {
-		t.Errorf("aims: %+v", res.Aims)
+	if !res.Comparisons[0].Reached || res.Comparisons[1].Reached {
+		t.Errorf("aims: %+v", res.Comparisons)
 	}
 }
 
 func TestAimsThatAdd(t *testing.T) {
 	var order []string
 	fig := fixed(Lower, &order, map[string][]float64{"a": {10}, "b": {14}},
-		Aim{Peer: "b", Against: "a", Ratio: 1, Plus: 5}, Aim{Peer: "b", Against: "a", Ratio: 1, Plus: 3},
-		Aim{Peer: "b", Plus: 13}, Aim{Peer: "b", Plus: 14},
-		Aim{Peer: "b", Against: "a", Ratio: 1, Detail: "cpu_s", Better: Higher}, Aim{Peer: "b", Plus: 1, Detail: "absent"})
+		Comparison{Peer: "b", Against: "a", Aim: 1, Plus: 5}, Comparison{Peer: "b", Against: "a", Aim: 1, Plus: 3},
+		Comparison{Peer: "b", Aim: 13}, Comparison{Peer: "b", Aim: 14},
+		Comparison{Peer: "b", Against: "a", Aim: 1, Detail: "cpu_s", Better: Higher}, Comparison{Peer: "b", Aim: 1, Detail: "absent"})
 	if _, err := Measure(context.Background(), fig, Options{}); err == nil {
-		t.Fatal("five rounds are usual, and there was but one value")
+		t.Fatal("ten rounds are usual, and there was but one value")
 	}
 	res, err := Measure(context.Background(), fig, Options{Rounds: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, a := range res.Aims {
-		got = append(got, a.sentence(res.Better))
+	for _, a := range res.Comparisons {
+		got = append(got, a.Sentence(res.Better))
 	}
 	want := []string{
 		"aim reached: b at most 1.00 × a + 5.00, measured + 4.00",
@@ -118,7 +118,7 @@ func TestMeasureNamesWhatFailedAndCleansUp(t *testing.T) {
 	var order []string
 	fig := fixed(Higher, &order, map[string][]float64{"a": {1, 2}, "b": {1}})
 	_, err := Measure(context.Background(), fig, Options{Rounds: 2})
-	if err == nil || !strings.Contains(err.Error(), "figure fixed, round 2 of 2, b: broken") {
+	if err == nil || !strings.Contains(err.Error(), "benchmark fixed, round 2 of 2, b: broken") {
 		t.Errorf("error: %v", err)
 	}
 	if order[len(order)-1] != "close" {
@@ -129,23 +129,14 @@ func TestMeasureNamesWhatFailedAndCleansUp(t *testing.T) {
 	}
 }
 
-func TestFiguresAreWellFormed(t *testing.T) {
-	seen := map[string]bool{}
-	for _, f := range All() {
-		if seen[f.Name] || f.Name == "" || f.Name == "all" || f.Title == "" || f.Unit == "" || f.Setup == nil || (f.Better != Higher && f.Better != Lower) {
-			t.Errorf("figure %q is incomplete or not the only one of its name", f.Name)
-		}
-		seen[f.Name] = true
-	}
-}
 
 func TestMedian(t *testing.T) {
 	for _, c := range []struct {
 		in   []float64
 		want float64
 	}{{[]float64{3}, 3}, {[]float64{4, 1}, 2.5}, {[]float64{9, 1, 5}, 5}, {[]float64{4, 1, 3, 2}, 2.5}} {
-		if got := median(c.in); got != c.want {
-			t.Errorf("median(%v) = %v, want %v", c.in, got, c.want)
+		if got := Median(c.in); got != c.want {
+			t.Errorf("Median(%v) = %v, want %v", c.in, got, c.want)
 		}
 	}
 }

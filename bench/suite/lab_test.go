@@ -1,9 +1,10 @@
-package figures
+package suite
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/ofctl-lab/ofctl-lab/bench/harness"
 	"maps"
 	"os"
 	"slices"
@@ -20,7 +21,7 @@ import (
 func TestLabFiguresAtTheirSmallest(t *testing.T) {
 	needSwitch(t)
 	for _, c := range []struct {
-		figure  Figure
+		figure  harness.Benchmark
 		scale   int
 		peers   []string
 		details []string // of the first peer
@@ -31,7 +32,7 @@ func TestLabFiguresAtTheirSmallest(t *testing.T) {
 		{Throughput(), 50, []string{peerVLAN, peerGRE, peerVXLAN, peerLimit}, []string{steadyPing, lostPings, cpuPerGB}},
 	} {
 		t.Run(c.figure.Name, func(t *testing.T) {
-			res, err := Measure(t.Context(), c.figure, Options{Rounds: 2, Scale: c.scale})
+			res, err := harness.Measure(t.Context(), c.figure, harness.Options{Rounds: 2, Size: harness.Size{Scale: c.scale}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,16 +57,16 @@ func TestLabFiguresAtTheirSmallest(t *testing.T) {
 // A port takes the flows that the design allows it; this figure is a count, and exact.
 func TestFlowsPerPortReachesItsAims(t *testing.T) {
 	needSwitch(t)
-	res, err := Measure(t.Context(), FlowsPerPort(), Options{Scale: 10})
+	res, err := harness.Measure(t.Context(), FlowsPerPort(), harness.Options{Size: harness.Size{Scale: 10}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(res.Aims) != 2 {
-		t.Fatalf("aims: %+v", res.Aims)
+	if len(res.Comparisons) != 2 {
+		t.Fatalf("aims: %+v", res.Comparisons)
 	}
-	for _, a := range res.Aims {
+	for _, a := range res.Comparisons {
 		if !a.Reached {
-			t.Error(a.sentence(res.Better))
+			t.Error(a.Sentence(res.Better))
 		}
 	}
 }
@@ -76,19 +77,19 @@ func TestLabIsRemovedAfterAFailure(t *testing.T) {
 	broken := errors.New("broken")
 	fig := Apply()
 	setUp := fig.Setup
-	fig.Setup = func(ctx context.Context, scale int) (*Bench, error) {
-		b, err := setUp(ctx, scale)
+	fig.Setup = func(ctx context.Context, size harness.Size) (*harness.Bench, error) {
+		b, err := setUp(ctx, size)
 		if err == nil {
-			b.Peers[1].Run = func(context.Context) (Sample, error) {
+			b.Peers[1].Run = func(context.Context) (harness.Sample, error) {
 				if !slices.ContainsFunc(namespaces(t), ours) {
 					t.Error("the lab is up, and this test does not see it")
 				}
-				return Sample{}, broken
+				return harness.Sample{}, broken
 			}
 		}
 		return b, err
 	}
-	if _, err := Measure(t.Context(), fig, Options{Rounds: 1, Scale: 10}); !errors.Is(err, broken) {
+	if _, err := harness.Measure(t.Context(), fig, harness.Options{Rounds: 1, Size: harness.Size{Scale: 10}}); !errors.Is(err, broken) {
 		t.Errorf("error: %v", err)
 	}
 	nothingLeft(t)
