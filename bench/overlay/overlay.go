@@ -1,5 +1,6 @@
 // Package overlay runs the whole of ofctl-lab for benchmarks: a lab of two hosts, each
-// with its own Open vSwitch, and a controller that is a process of its own.
+// with its own Open vSwitch, and a controller that is a process of its own. Its Lab, without
+// the controller, is what other controllers are measured on.
 //
 // A lab outlives the process that made it, so each is named after that process: Start
 // first removes those of processes that are gone.
@@ -10,111 +11,56 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
-	"github.com/ofctl-lab/ofctl-lab/bench/bridge"
 	"github.com/ofctl-lab/ofctl-lab/bench/build"
 	"github.com/ofctl-lab/ofctl-lab/controller/api"
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
-	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 	"github.com/ofctl-lab/ofctl-lab/datapath/ovsdb"
 )
 
-const (
-	// root holds the labs of benchmarks, apart from those of people.
-	root = "/run/ofctl-lab/bench"
-	// startTimeout bounds Start, and settleTimeout each wait for the switches.
-	startTimeout  = 2 * time.Minute
-	settleTimeout = time.Minute
-	stopTimeout   = time.Minute
-)
+// settleTimeout bounds each wait for the switches.
+const settleTimeout = time.Minute
 
-// Overlay is a running lab. Its methods may be called concurrently, except Close.
+// Overlay is a lab with the controller of this project. Its methods may be called
+// concurrently, except Close.
 type Overlay struct {
-	labs *lab.Manager
-	name string
-	dir  string // holds the controller's program
-	api  *api.Client
+	*Lab
+	api *api.Client
 }
 
 // Start brings up a lab with these guests attached, and its controller, which knows
 // the two hosts and nothing else. What fails to start is removed again.
 func Start(ctx context.Context, guests ...lab.Attachment) (*Overlay, error) {
-	if err := lab.Prerequisites(); err != nil {
-		return nil, err
-	}
-	labs := lab.New(root)
-	if err := sweep(ctx, labs); err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp("", "ofctl-lab-bench-")
+	o := &Overlay{}
+	_, err := startLab(ctx, func(l *Lab) error {
+		o.Lab = l
+		return o.start(ctx, guests)
+	})
 	if err != nil {
+		o.closeClient()
 		return nil, err
-	}
-	o := &Overlay{labs: labs, dir: dir, name: labName(os.Getpid(), dir)}
-	if err := o.start(ctx, guests); err != nil {
-		return nil, errors.Join(fmt.Errorf("start the lab %s: %w", o.name, err), o.Close())
 	}
 	return o, nil
-}
-
-// labName is unique: the process tells who removes the lab, and no two
-// directories have the same name.
-func labName(pid int, dir string) string {
-	return fmt.Sprintf("bench%d%s", pid, dir[strings.LastIndexByte(dir, '-'):])
-}
-
-var labOfProcess = regexp.MustCompile(`^bench(\d+)-`)
-
-// sweep removes the labs of benchmarks that were killed.
-func sweep(ctx context.Context, labs *lab.Manager) error {
-	found, err := labs.List()
-	if err != nil {
-		return err
-	}
-	for _, l := range found {
-		m := labOfProcess.FindStringSubmatch(l.Name)
-		if m == nil {
-			continue
-		}
-		if pid, err := strconv.Atoi(m[1]); err != nil || syscall.Kill(pid, 0) == nil {
-			continue
-		}
-		if _, err := labs.Down(ctx, l.Name); err != nil {
-			return fmt.Errorf("remove the lab %s that an earlier run has left: %w", l.Name, err)
-		}
-	}
-	return nil
 }
 
 func (o *Overlay) start(ctx context.Context, guests []lab.Attachment) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	program := filepath.Join(o.dir, "ofctl-lab")
-	if err := build.Program(ctx, "cmd/ofctl-lab", program); err != nil {
+	program, err := build.Controller(ctx, o.dir)
+	if err != nil {
 		return err
 	}
 	socket := filepath.Join(o.labs.Dir(o.name), "controller", "api.sock")
-	var err error
 	if o.api, err = api.NewClient("unix:" + socket); err != nil {
 		return err
 	}
 	declare := sync.OnceValue(func() error { return o.declare(ctx) })
-	spec := lab.Spec{
-		Name:        o.name,
-		Underlay:    lab.Underlay{Subnets: []netip.Prefix{underlay}, MTU: UnderlayMTU},
-		Hosts:       hosts,
-		Attachments: guests,
-	}
-	return o.labs.Up(ctx, spec, lab.UpOptions{
+	return o.up(ctx, guests, lab.UpOptions{
 		Controller: func(i lab.ControllerInfo) (lab.Command, error) { return controllerCommand(program, socket, i) },
 		Join: func(j lab.JoinInfo) (string, error) {
 			// Hosts join a controller that knows them.
@@ -181,13 +127,14 @@ func poll(ctx context.Context, ask func() (missing string, err error)) error {
 
 // Close removes every trace of the lab, also after the context of Start has ended.
 func (o *Overlay) Close() error {
+	o.closeClient()
+	return o.Lab.Close()
+}
+
+func (o *Overlay) closeClient() {
 	if o.api != nil {
 		o.api.Close()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
-	_, err := o.labs.Down(ctx, o.name)
-	return errors.Join(err, os.RemoveAll(o.dir))
 }
 
 // Apply makes t the whole desired state and returns its revision. The switches follow.
@@ -265,95 +212,13 @@ func untunnelled(hosts []api.Host, t Topology) string {
 	return ""
 }
 
-// PlugInternal plugs those of the ports that are on a host in as internal interfaces of its
-// integration bridge, in one transaction, and sets them up: ports with link, and no guests.
-func (o *Overlay) PlugInternal(ctx context.Context, host string, ports []Port) error {
-	var args []string
-	for _, p := range ports {
-		if p.Host == host {
-			args = append(args, "--", "add-port", lab.IntegrationBridge, p.Name(),
-				"--", "set", "Interface", p.Name(), "type=internal", "external_ids:iface-id="+p.Name())
-		}
-	}
-	if len(args) == 0 {
-		return nil
-	}
-	if _, err := o.Run(ctx, host, append([]string{"ovs-vsctl", "--timeout=60"}, args...)...); err != nil {
-		return err
-	}
-	ns, err := o.labs.Namespace(o.name, lab.Target{Host: host})
+// ControlPlane is every process that decides or carries decisions: the controller, and
+// the database server of each host. What forwards, ovs-vswitchd, is not among them.
+func (o *Overlay) ControlPlane() ([]Process, error) {
+	pid, err := readPID(filepath.Join(o.ControlDir(), "controller.pid"))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, p := range ports {
-		if p.Host == host && err == nil {
-			_, err = ns.Configure(p.Name(), netdev.LinkConfig{State: netdev.Up})
-		}
-	}
-	return errors.Join(err, ns.Close())
-}
-
-// Run runs a program on a host, where Open vSwitch's programs work on the host's switch,
-// and returns its standard output.
-func (o *Overlay) Run(ctx context.Context, host string, argv ...string) (string, error) {
-	return o.labs.Output(ctx, o.name, lab.Target{Host: host}, argv...)
-}
-
-// guestInterface is the name of a guest's interface.
-const guestInterface = "eth0"
-
-// Guest is the namespace of an attached port. The caller closes it.
-func (o *Overlay) Guest(p Port) (*netdev.Namespace, error) {
-	return o.labs.Namespace(o.name, lab.Target{Host: p.Host, Netns: p.Name()})
-}
-
-// Wire opens the wire of a guest's interface. The caller closes it. While it is
-// open, the kernel copies every frame of the guest.
-func Wire(guest *netdev.Namespace) (*netdev.PacketConn, error) {
-	return guest.OpenPacket(guestInterface)
-}
-
-// FixNeighbour tells a guest for good at which Ethernet address another is.
-func (o *Overlay) FixNeighbour(ctx context.Context, of, other Port) error {
-	_, err := o.labs.Output(ctx, o.name, lab.Target{Host: of.Host, Netns: of.Name()},
-		"ip", "neighbour", "replace", other.Addr().String(), "lladdr", other.MAC().String(), "dev", guestInterface, "nud", "permanent")
-	return err
-}
-
-var flowCount = regexp.MustCompile(`flow_count=(\d+)`)
-
-// FlowCount is the number of flows in a host's integration bridge, as the switch counts them.
-func (o *Overlay) FlowCount(ctx context.Context, host string) (int, error) {
-	out, err := o.Run(ctx, host, "ovs-ofctl", "-O", "OpenFlow13", "dump-aggregate", lab.IntegrationBridge)
-	if err != nil {
-		return 0, err
-	}
-	m := flowCount.FindStringSubmatch(out)
-	if m == nil {
-		return 0, fmt.Errorf("ovs-ofctl dump-aggregate: no flow_count in %q", out)
-	}
-	return strconv.Atoi(m[1])
-}
-
-// CPU is the user and system time that the ovs-vswitchd of both hosts have used, in
-// steps of 10 ms.
-func (o *Overlay) CPU() (time.Duration, error) {
-	var sum time.Duration
-	for _, h := range hosts {
-		file := filepath.Join(filepath.Dir(o.labs.DatabaseSocket(o.name, h.Name)), "ovs-vswitchd.pid")
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return 0, err
-		}
-		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-		if err != nil {
-			return 0, fmt.Errorf("%s: %w", file, err)
-		}
-		used, err := bridge.CPUTime(pid)
-		if err != nil {
-			return 0, err
-		}
-		sum += used
-	}
-	return sum, nil
+	databases, err := o.Databases()
+	return append([]Process{{Name: "controller", PID: pid}}, databases...), err
 }
