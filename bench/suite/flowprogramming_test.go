@@ -56,15 +56,21 @@ var varying = regexp.MustCompile(`cookie=0x[0-9a-f]+, |n_packets=\d+, |n_bytes=\
 func TestPeersProgramTheSameFlows(t *testing.T) {
 	needSwitch(t)
 	ctx := t.Context()
-	p := &programming{flows: 5000}
+	p := &programming{flows: 5000, fewer: 5000}
 	if err := p.prepare(ctx); err != nil {
 		t.Fatal(err)
 	}
 	defer p.close()
 
 	var want []string
-	for _, peer := range p.programmers() {
-		t.Run(peer.name, func(t *testing.T) {
+	for _, peer := range p.programmers(ctx) {
+		t.Run(peer.Name, func(t *testing.T) {
+			if peer.do == nil {
+				if os.Getenv("CI") == "true" {
+					t.Fatalf("missing: %s", peer.Missing)
+				}
+				t.Skipf("NOT TESTED, missing: %s", peer.Missing)
+			}
 			got := program(ctx, t, peer.do)
 			if len(got) != int(p.flows) {
 				t.Fatalf("%d flows in the bridge, want %d", len(got), p.flows)
@@ -92,8 +98,8 @@ func program(ctx context.Context, t *testing.T, do programmer) []string {
 			t.Error(err)
 		}
 	}()
-	if elapsed, err := do(ctx, b); err != nil || elapsed <= 0 {
-		t.Fatalf("took %v: %v", elapsed, err)
+	if e, err := do(ctx, b); err != nil || e.elapsed <= 0 || e.cpu <= 0 {
+		t.Fatalf("took %+v: %v", e, err)
 	}
 	out, err := b.Ofctl(ctx, "dump-flows", bridge.Name, fmt.Sprintf("table=%d", workload.FlowTable))
 	if err != nil {
@@ -129,7 +135,7 @@ func TestRawBytesReportAnError(t *testing.T) {
 func TestSampleCountsTheFlows(t *testing.T) {
 	needSwitch(t)
 	p := &programming{flows: 4}
-	_, err := p.sample(p.sendRaw(rawFlows(3)))(t.Context())
+	_, err := sample(p.sendRaw(rawFlows(3)))(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "3 flows instead of 4") {
 		t.Errorf("error: %v", err)
 	}

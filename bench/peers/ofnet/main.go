@@ -7,7 +7,7 @@
 // send, then a barrier and an aggregate statistics request, and writes one line
 // of JSON to standard output:
 //
-//	{"flows":50000,"installed":50000,"seconds":1.6,"flows_per_second":31250,"cpu_seconds":1.9}
+//	{"flows":50000,"installed":50000,"seconds":1.6,"flows_per_second":31250,"cpu_seconds":1.9,"pss_bytes":98000000}
 //
 // The clock runs from the moment the bridge is connected to the statistics
 // reply. Exit codes: 0 all flows are in the bridge, 1 they are not, 2 usage.
@@ -19,6 +19,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -34,6 +35,7 @@ type result struct {
 	Seconds        float64 `json:"seconds"`
 	FlowsPerSecond float64 `json:"flows_per_second"`
 	CPUSeconds     float64 `json:"cpu_seconds"` // user and system time of this process
+	PSSBytes       int64   `json:"pss_bytes"`   // its proportional set size at the end
 }
 
 func main() {
@@ -86,13 +88,18 @@ func run(listen string, n int, timeout time.Duration) (result, error) {
 			}
 			sent = nil // wait for the bridge's answer
 		case installed := <-app.installed:
-			elapsed := time.Since(start).Seconds()
+			elapsed, used := time.Since(start).Seconds(), cpuTime()-cpu
+			pss, err := pssBytes()
+			if err != nil {
+				return result{}, err
+			}
 			res := result{
 				Flows:          n,
 				Installed:      installed,
 				Seconds:        elapsed,
 				FlowsPerSecond: float64(n) / elapsed,
-				CPUSeconds:     (cpuTime() - cpu).Seconds(),
+				CPUSeconds:     used.Seconds(),
+				PSSBytes:       pss,
 			}
 			if installed != n {
 				return res, fmt.Errorf("the bridge holds %d flows in table %d instead of %d: empty the table first, and look for errors above", installed, flowTable, n)
@@ -160,4 +167,19 @@ func cpuTime() time.Duration {
 		return 0
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// pssBytes is the proportional set size of this process (proc(5), smaps_rollup).
+func pssBytes() (int64, error) {
+	rollup, err := os.ReadFile("/proc/self/smaps_rollup")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(rollup)) {
+		var kib int64
+		if _, err := fmt.Sscanf(line, "Pss: %d kB", &kib); err == nil {
+			return kib * 1024, nil
+		}
+	}
+	return 0, errors.New("/proc/self/smaps_rollup has no line Pss")
 }
