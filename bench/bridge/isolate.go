@@ -32,10 +32,10 @@ func Isolate() (inside bool, code int, err error) {
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), isolatedEnv+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	// A process group of its own, so that an interrupt from the terminal comes through here too: it
+	// would else end the programs that the inner process runs before it can clean up with them.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Setpgid: true, Pdeathsig: syscall.SIGKILL}
 
-	// An interrupt from the terminal reaches the inner process too, which ends by
-	// itself; a signal to this process alone is passed on.
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
@@ -47,16 +47,17 @@ func Isolate() (inside bool, code int, err error) {
 	for {
 		select {
 		case s := <-signals:
-			if s == syscall.SIGTERM {
-				// It may have ended already; ended says so.
-				_ = cmd.Process.Signal(s)
-			}
+			// It may have ended already; ended says so.
+			_ = cmd.Process.Signal(s)
 		case err := <-ended:
 			var exit *exec.ExitError
 			if err != nil && !errors.As(err, &exit) {
 				return false, 1, fmt.Errorf("wait for %s: %w", os.Args[0], err)
 			}
-			return false, cmd.ProcessState.ExitCode(), nil
+			if code = cmd.ProcessState.ExitCode(); code < 0 {
+				return false, 1, fmt.Errorf("%s in a network namespace: %s", os.Args[0], cmd.ProcessState)
+			}
+			return false, code, nil
 		}
 	}
 }
