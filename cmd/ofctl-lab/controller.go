@@ -27,7 +27,7 @@ the environment, the environment beats the file.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := config.Load(cmd.Flags())
 			if err != nil {
-				return err
+				return usageError{err} // a setting that cannot be meant, wherever it is
 			}
 			v := buildVersion()
 			ctl, err := controller.New(c, controller.Deps{Log: newLogger(a.err, c), Version: v.Version, Commit: v.Commit})
