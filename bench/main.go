@@ -49,7 +49,7 @@ func main() {
 	}
 	if err == nil {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		err = run(ctx, os.Stdout, chosen, *output, harness.Options{Rounds: *rounds, Size: harness.Size{Scale: *scale}, Progress: progress})
+		err = run(ctx, os.Stdout, chosen, *output, harness.Options{Rounds: *rounds, Size: harness.Size{Scale: *scale}, Progress: harness.NewLive(os.Stderr, harness.Auto).Show})
 		stop()
 	}
 	if err != nil {
@@ -79,8 +79,4 @@ func run(ctx context.Context, w io.Writer, figs []harness.Benchmark, output stri
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	return enc.Encode(results)
-}
-
-func progress(round int, peer string, s harness.Sample) {
-	fmt.Fprintf(os.Stderr, "round %d  %-28s %.4g\n", round, peer, s.Value)
 }

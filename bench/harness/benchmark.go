@@ -29,7 +29,12 @@ type Benchmark struct {
 	Means  string // what the number means to a user, and how it is taken: a sentence or a few
 	Unit   string // of Sample.Value
 	Better Better
-	Rounds int // samples of each peer, unless told otherwise; 0 for DefaultRounds
+	// Rounds are the samples of each peer, unless told otherwise; 0 for DefaultRounds. 1 says
+	// that the value is a count, the same each time: it is exact and needs no interval.
+	Rounds int
+	// NoWarmUp leaves out the run of each peer that comes before the first round and is not
+	// counted. A count, one round and the smallest size have none in any case.
+	NoWarmUp bool
 	// Comparisons are what is concluded, with an aim or without.
 	Comparisons []Comparison
 	// Setup prepares what all samples share and names the peers.
@@ -50,7 +55,8 @@ type Size struct {
 }
 
 // Comparison sets a peer against another: the ratio of their values (Sample.Value or one of
-// Sample.Detail), taken within each round, or without Against the peer's value alone.
+// Sample.Detail), taken within each round, or without Against the peer's value alone. Where
+// Against is 0 in some round there is no ratio, and the difference is taken instead.
 type Comparison struct {
 	Peer    string `json:"peer"`
 	Against string `json:"against,omitempty"`
@@ -58,9 +64,10 @@ type Comparison struct {
 	Detail string `json:"detail,omitempty"`
 	Better Better `json:"better,omitempty"`
 	// Aim is the bound for the ratio (the value, without Against): where higher is better
-	// the least, where lower is the most that there should be. 0 is no aim.
+	// the least, where lower is the most that there should be. 0, without Plus, is no aim.
 	Aim float64 `json:"aim,omitempty"`
 	// Plus is added to the bound, in the unit of what is compared: at most Aim × Against + Plus.
+	// The aim "none at all" for a count is at most a half: Plus 0.5.
 	Plus float64 `json:"plus,omitempty"`
 }
 
@@ -80,6 +87,8 @@ type Bench struct {
 	Scale int    // what it was set up for
 	Load  string // the workload in a few words
 	Peers []Peer
+	// Datapath is the datapath_type of the bridges; empty for netdev, the userspace one.
+	Datapath string
 	// Close removes what Setup made.
 	Close func() error
 }
@@ -106,7 +115,3 @@ type Sample struct {
 	// merged into one histogram per peer.
 	Latency *hdrhistogram.Histogram `json:"-"`
 }
-
-// NewLatency is an empty histogram of latencies in nanoseconds: up to a minute, with three
-// significant digits.
-func NewLatency() *hdrhistogram.Histogram { return hdrhistogram.New(1, 60_000_000_000, 3) }

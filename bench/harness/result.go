@@ -1,188 +1,223 @@
 package harness
 
 import (
-	"cmp"
 	"fmt"
-	"io"
-	"maps"
 	"slices"
-	"text/tabwriter"
+	"strings"
+	"unicode"
 )
+
+// Schema is the version of the JSON form of Result. It changes when a field
+// changes its meaning or goes; a reader ignores fields that it does not know.
+const Schema = 1
 
 // Result is what a benchmark came to, as it is written to JSON.
 type Result struct {
-	Benchmark   string             `json:"benchmark"`
-	Title       string             `json:"title"`
-	Load        string             `json:"load"`
-	Scale       int                `json:"scale"`
-	Unit        string             `json:"unit"`
-	Better      Better             `json:"better"`
+	Schema    int    `json:"schema"`
+	Benchmark string `json:"benchmark"`
+	Title     string `json:"title"`
+	Means     string `json:"means,omitempty"`
+	Load      string `json:"load,omitempty"`
+	Scale     int    `json:"scale"`
+	Unit      string `json:"unit"`
+	Better    Better `json:"better"`
+	Rounds    int    `json:"rounds"` // asked for; each peer's samples are those that were taken
+	// Exact says that the values are counts, the same each time, and have no interval.
+	Exact bool `json:"exact,omitempty"`
+	// Asked are the options that differed from the usual.
+	Asked Asked `json:"asked"`
+	// Incomplete says why the run ended early; empty if it did not.
+	Incomplete string `json:"incomplete,omitempty"`
+	// Reference is the peer that PeerResult.Ratio refers to: the first limit, else the first
+	// rival, else the first peer, of those that were measured; empty if none was.
+	Reference   string             `json:"reference,omitempty"`
 	Peers       []PeerResult       `json:"peers"`
 	Comparisons []ComparisonResult `json:"comparisons,omitempty"`
+	Environment Environment        `json:"environment"`
+	Conditions  Conditions         `json:"conditions"`
+}
+
+// Asked are the options of a run; zero values are the usual.
+type Asked struct {
+	Rounds   int  `json:"rounds,omitempty"`
+	Scale    int  `json:"scale,omitempty"`
+	Smallest bool `json:"smallest,omitempty"`
 }
 
 // PeerResult is one peer's samples in the order of the rounds, and what they come to.
 type PeerResult struct {
-	Name    string             `json:"name"`
-	Median  float64            `json:"median"`
-	Min     float64            `json:"min"`
-	Max     float64            `json:"max"`
-	Ratio   float64            `json:"ratio"`            // of the median to the first peer's
+	Name    string `json:"name"`
+	Role    Role   `json:"role"`
+	Version string `json:"version,omitempty"`
+	// Missing says why the peer was not measured; the numbers are 0 then.
+	Missing string  `json:"missing,omitempty"`
+	Median  float64 `json:"median"`
+	// Interval is that of the median; nil for fewer than MinRounds samples and for counts.
+	Interval *Interval `json:"interval,omitempty"`
+	Min      float64   `json:"min"`
+	Max      float64   `json:"max"`
+	// Ratio is the median of the ratios to Result.Reference, taken round by round; nil where the
+	// reference is 0.
+	Ratio   *float64           `json:"ratio,omitempty"`
 	Detail  map[string]float64 `json:"detail,omitempty"` // medians
-	Samples []Sample           `json:"samples"`
+	Latency *Latency           `json:"latency,omitempty"`
+	Samples []Sample           `json:"samples,omitempty"`
 }
 
-// ComparisonResult is an aim and what was measured: with Plus, the median less Ratio times that
-// of Against; without, the ratio of the two.
-type ComparisonResult struct {
-	Comparison
-	Measured float64 `json:"measured"`
-	Reached  bool    `json:"reached"`
+// Measured says that the peer has samples.
+func (p *PeerResult) Measured() bool { return len(p.Samples) > 0 }
+
+// Command is what repeats the run.
+func (r *Result) Command() string {
+	c := "ofctl-lab bench run " + r.Benchmark
+	if r.Asked.Rounds != 0 {
+		c += fmt.Sprintf(" --rounds %d", r.Asked.Rounds)
+	}
+	if r.Asked.Scale != 0 {
+		c += fmt.Sprintf(" --scale %d", r.Asked.Scale)
+	}
+	if r.Asked.Smallest {
+		c += " --smallest"
+	}
+	return c
 }
 
-func newResult(b Benchmark, bench *Bench, samples [][]Sample) *Result {
-	res := &Result{Benchmark: b.Name, Title: b.Title, Load: bench.Load, Scale: bench.Scale, Unit: b.Unit, Better: b.Better}
-	for i, peer := range bench.Peers {
-		p := PeerResult{Name: peer.Name, Samples: samples[i], Detail: map[string]float64{}}
-		var values []float64
-		details := map[string][]float64{}
-		for _, s := range samples[i] {
-			values = append(values, s.Value)
-			for k, v := range s.Detail {
-				details[k] = append(details[k], v)
+// result is what the samples until now come to.
+func (m *measurement) result() *Result {
+	r := &Result{
+		Schema: Schema, Benchmark: m.Name, Title: oneLine(m.Title), Means: oneLine(m.Means), Unit: m.Unit, Better: m.Better,
+		Load: oneLine(m.bench.Load), Scale: m.bench.Scale, Rounds: m.rounds, Exact: m.exact(),
+		Asked:       Asked{m.opt.Rounds, m.opt.Size.Scale, m.opt.Size.Smallest},
+		Environment: m.env, Conditions: m.cond,
+	}
+	for i, peer := range m.bench.Peers {
+		r.Peers = append(r.Peers, r.sumUp(peer, m.samples[i]))
+	}
+	if ref := r.reference(); ref != nil {
+		r.Reference = ref.Name
+		for i := range r.Peers {
+			r.Peers[i].Ratio = ratioOf(&r.Peers[i], ref)
+		}
+	}
+	for _, c := range m.Comparisons {
+		r.Comparisons = append(r.Comparisons, r.judge(c))
+	}
+	return r
+}
+
+func (r *Result) sumUp(peer Peer, samples []Sample) PeerResult {
+	p := PeerResult{Name: peer.Name, Role: peer.Role, Version: oneLine(peer.Version), Missing: oneLine(peer.Missing), Samples: slices.Clone(samples)}
+	if len(samples) == 0 {
+		return p
+	}
+	values, _ := p.values("")
+	p.Median, p.Min, p.Max = Median(values), slices.Min(values), slices.Max(values)
+	if !r.Exact {
+		p.Interval = medianInterval(values)
+	}
+	details := map[string][]float64{}
+	for _, s := range samples {
+		for k, v := range s.Detail {
+			details[k] = append(details[k], v)
+		}
+	}
+	for k, v := range details {
+		if p.Detail == nil {
+			p.Detail = map[string]float64{}
+		}
+		p.Detail[k] = Median(v)
+	}
+	p.Latency = sumLatency(samples)
+	return p
+}
+
+// oneLine is a text without line breaks and other control characters, and cut where it is
+// longer than a result may hold.
+func oneLine(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	text = strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return -1
+		}
+		return c
+	}, strings.ToValidUTF8(text, "?"))
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText-len("…")], "") + "…"
+	}
+	return text
+}
+
+// values are those of the samples, or of a detail, and which samples have them.
+func (p *PeerResult) values(detail string) (values []float64, has []bool) {
+	for _, s := range p.Samples {
+		v, ok := s.Value, true
+		if detail != "" {
+			v, ok = s.Detail[detail]
+		}
+		has = append(has, ok)
+		if ok {
+			values = append(values, v)
+		}
+	}
+	return values, has
+}
+
+// reference is the peer that the others' ratios refer to; nil if none was measured.
+func (r *Result) reference() *PeerResult {
+	for _, fits := range []func(Role) bool{
+		func(role Role) bool { return role == Limit },
+		func(role Role) bool { return role == Rival },
+		func(Role) bool { return true },
+	} {
+		if i := slices.IndexFunc(r.Peers, func(p PeerResult) bool { return p.Measured() && fits(p.Role) }); i >= 0 {
+			return &r.Peers[i]
+		}
+	}
+	return nil
+}
+
+// peer finds one by its name; nil if there is none.
+func (r *Result) peer(name string) *PeerResult {
+	if i := slices.IndexFunc(r.Peers, func(p PeerResult) bool { return p.Name == name }); i >= 0 {
+		return &r.Peers[i]
+	}
+	return nil
+}
+
+// ratioOf is the median of the ratios of two peers, round by round; nil where there is none.
+func ratioOf(p, ref *PeerResult) *float64 {
+	pairs := paired(p, ref, "")
+	if len(pairs) == 0 {
+		return nil
+	}
+	var ratios []float64
+	for _, v := range pairs {
+		if v[1] == 0 {
+			return nil
+		}
+		ratios = append(ratios, v[0]/v[1])
+	}
+	m := Median(ratios)
+	if !finite(m) {
+		return nil
+	}
+	return &m
+}
+
+// paired are the values of two peers, or of a detail, in those rounds in which both have one.
+func paired(a, b *PeerResult, detail string) [][2]float64 {
+	var pairs [][2]float64
+	for i := range min(len(a.Samples), len(b.Samples)) {
+		x, y := a.Samples[i].Value, b.Samples[i].Value
+		if detail != "" {
+			var ok, ok2 bool
+			x, ok = a.Samples[i].Detail[detail]
+			y, ok2 = b.Samples[i].Detail[detail]
+			if !ok || !ok2 {
+				continue
 			}
 		}
-		for k, v := range details {
-			p.Detail[k] = Median(v)
-		}
-		if len(values) == 0 {
-			res.Peers = append(res.Peers, p)
-			continue
-		}
-		p.Median, p.Min, p.Max = Median(values), slices.Min(values), slices.Max(values)
-		res.Peers = append(res.Peers, p)
-		res.Peers[i].Ratio = p.Median / res.Peers[0].Median
+		pairs = append(pairs, [2]float64{x, y})
 	}
-	for _, aim := range b.Comparisons {
-		if r, ok := res.judge(aim); ok {
-			res.Comparisons = append(res.Comparisons, r)
-		}
-	}
-	return res
-}
-
-// judge compares the medians that an aim names; false if one of them is of a peer that
-// this machine lacks.
-func (r *Result) judge(aim Comparison) (ComparisonResult, bool) {
-	got, ok := r.median(aim.Peer, aim.Detail)
-	against, ok2 := 1.0, aim.Against == ""
-	if !ok2 {
-		against, ok2 = r.median(aim.Against, aim.Detail)
-	}
-	if !ok || !ok2 {
-		return ComparisonResult{}, false
-	}
-	bound := aim.Aim*against + aim.Plus
-	out := ComparisonResult{Comparison: aim, Measured: got - aim.Aim*against, Reached: got >= bound}
-	if aim.Plus == 0 {
-		out.Measured = got / against
-	}
-	if cmp.Or(aim.Better, r.Better) == Lower {
-		out.Reached = got <= bound
-	}
-	return out, true
-}
-
-// median is that of a peer's values, or of a detail.
-func (r *Result) median(peer, detail string) (float64, bool) {
-	i := slices.IndexFunc(r.Peers, func(p PeerResult) bool { return p.Name == peer })
-	if i < 0 {
-		return 0, false
-	}
-	if detail == "" {
-		return r.Peers[i].Median, true
-	}
-	v, ok := r.Peers[i].Detail[detail]
-	return v, ok
-}
-
-// WriteText writes the result as a table for people.
-func (r *Result) WriteText(w io.Writer) error {
-	details := map[string]bool{}
-	for _, p := range r.Peers {
-		for k := range p.Detail {
-			details[k] = true
-		}
-	}
-	columns := slices.Sorted(maps.Keys(details))
-
-	rounds := 0
-	if len(r.Peers) > 0 {
-		rounds = len(r.Peers[0].Samples)
-	}
-	fmt.Fprintf(w, "%s: %s\n%s; median of %d interleaved rounds, %s is better\n\n", r.Benchmark, r.Title, r.Load, rounds, r.Better)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "peer\t%s\tmin\tmax\tratio\t", r.Unit)
-	for _, c := range columns {
-		fmt.Fprintf(t, "%s\t", c)
-	}
-	fmt.Fprintln(t)
-	for _, p := range r.Peers {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%.2f\t", p.Name, number(p.Median), number(p.Min), number(p.Max), p.Ratio)
-		for _, c := range columns {
-			if v, ok := p.Detail[c]; ok {
-				fmt.Fprintf(t, "%s\t", number(v))
-			} else {
-				fmt.Fprint(t, "-\t")
-			}
-		}
-		fmt.Fprintln(t)
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	for _, a := range r.Comparisons {
-		fmt.Fprintln(w, a.Sentence(r.Better))
-	}
-	_, err := fmt.Fprintln(w)
-	return err
-}
-
-// Sentence says whether the aim is reached.
-func (a ComparisonResult) Sentence(better Better) string {
-	verdict, bound, what := "missed", "at least", a.Peer
-	if a.Reached {
-		verdict = "reached"
-	}
-	if cmp.Or(a.Better, better) == Lower {
-		bound = "at most"
-	}
-	if a.Detail != "" {
-		what += " (" + a.Detail + ")"
-	}
-	limit := number(a.Aim + a.Plus)
-	switch {
-	case a.Against != "" && a.Plus != 0:
-		limit = fmt.Sprintf("%.2f × %s + %s", a.Aim, a.Against, number(a.Plus))
-	case a.Against != "":
-		limit = fmt.Sprintf("%.2f × %s", a.Aim, a.Against)
-	}
-	measured := fmt.Sprintf("%.2f", a.Measured)
-	if a.Plus != 0 && a.Against != "" {
-		measured = "+ " + number(a.Measured)
-	} else if a.Against == "" {
-		measured = number(a.Measured)
-	}
-	return fmt.Sprintf("aim %s: %s %s %s, measured %s", verdict, what, bound, limit, measured)
-}
-
-// number is v with about three digits that mean something.
-func number(v float64) string {
-	switch {
-	case v >= 100 || v <= -100:
-		return fmt.Sprintf("%.0f", v)
-	case v >= 10 || v <= -10:
-		return fmt.Sprintf("%.1f", v)
-	}
-	return fmt.Sprintf("%.2f", v)
+	return pairs
 }
