@@ -27,7 +27,7 @@ func TestLabFiguresAtTheirSmallest(t *testing.T) {
 		details []string // of the first peer
 	}{
 		{Apply(), 10, []string{peerOneNetwork, peerTenNetworks}, []string{"flows", "put_ms"}},
-		{PlugFirstPing(), 2, []string{peerPing(2), peerVsctl(2), peerByHand(2)}, []string{"vsctl_ms"}},
+		{PlugFirstPing(), 2, []string{peerPing(2), peerPingOVN(2), peerVsctl(2), peerByHand(2)}, []string{"vsctl_ms"}},
 		{FlowsPerPort(), 1, []string{peerLocalPort, peerRemotePort}, []string{"flows_after", "flows_before"}},
 		{Throughput(), 50, []string{peerVLAN, peerGRE, peerVXLAN, peerLimit}, []string{steadyPing, lostPings, cpuPerGB}},
 	} {
