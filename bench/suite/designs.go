@@ -6,27 +6,24 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/ofctl-lab/ofctl-lab/bench/baseline"
 	"github.com/ofctl-lab/ofctl-lab/bench/harness"
 	"github.com/ofctl-lab/ofctl-lab/bench/overlay"
 	"github.com/ofctl-lab/ofctl-lab/bench/peers/ovn"
 	"github.com/ofctl-lab/ofctl-lab/bench/traffic"
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
-	"github.com/ofctl-lab/ofctl-lab/topo"
 )
 
 // design is a way to connect guests on two hosts, with guests of its own. The benchmarks that
 // ask what single packets cost, rather than how many pass, set the same designs beside each
 // other.
 type design struct {
-	name  string
-	role  harness.Role
-	encap string // of the tenant network, which has the same name; "" for a design without one
-	// ports are on Host1 and Host2 in turn; but those of the limit are all on Host1.
+	layout
+	name    string
+	network string // the tenant network; "" for a design without one
+	// ports are on Host1 and the layout's far host in turn.
 	ports  []overlay.Port
 	guests []*netdev.Namespace // of the ports, in their order
 	lab    *overlay.Lab
@@ -41,34 +38,15 @@ type designs struct {
 	open []io.Closer // in the order of opening
 }
 
-// The peers that only some benchmarks have.
-const (
-	peerGeneve = "Geneve VNI"
-	peerOVN    = "OVN"
-)
-
-// ourDesigns are the names of the designs that are ours.
-func ourDesigns() []string { return []string{peerGRE, peerVXLAN, peerGeneve} }
-
 const (
 	// guestsApart is the distance of the numbers of two designs' guests.
 	guestsApart = 1000
 	// firstKey is the tunnel key of the first tenant network.
 	firstKey = 1_000_001
+	// idleTimeout bounds the wait for a path to be idle, which is asked for every idlePause.
+	idleTimeout = 10 * time.Second
+	idlePause   = 10 * time.Millisecond
 )
-
-// encapOf is the encapsulation of a design's tenant network; "" for those without one.
-func encapOf(name string) string {
-	switch name {
-	case peerGRE:
-		return topo.GRE.String()
-	case peerVXLAN:
-		return topo.VXLAN.String()
-	case peerGeneve, peerOVN:
-		return topo.Geneve.String()
-	}
-	return ""
-}
 
 // startDesigns brings up the named designs, each with so many guests on each host. What
 // fails to start is removed again.
@@ -81,11 +59,14 @@ func startDesigns(ctx context.Context, names []string, perHost int) (_ *designs,
 	}()
 	var shared, ofOVN []*design
 	for i, name := range names {
-		d := newDesign(name, i*guestsApart, perHost)
+		d, err := newDesign(name, i, perHost)
+		if err != nil {
+			return nil, err
+		}
 		s.all = append(s.all, d)
 		switch d.missing = missing(name); {
 		case d.missing != "":
-		case name == peerOVN:
+		case isOVN(name):
 			ofOVN = append(ofOVN, d)
 		default:
 			shared = append(shared, d)
@@ -94,8 +75,8 @@ func startDesigns(ctx context.Context, names []string, perHost int) (_ *designs,
 	if err := s.start(ctx, shared); err != nil {
 		return nil, err
 	}
-	for _, d := range ofOVN {
-		if err := s.startOVN(ctx, d); err != nil {
+	if len(ofOVN) > 0 {
+		if err := s.startOVN(ctx, ofOVN); err != nil {
 			return nil, err
 		}
 	}
@@ -114,7 +95,7 @@ func (s *designs) present() []*design {
 
 // missing says why a design cannot be had on this machine; "" if it can.
 func missing(name string) string {
-	if name == peerOVN {
+	if isOVN(name) {
 		return ovn.Missing()
 	}
 	return ""
@@ -122,10 +103,7 @@ func missing(name string) string {
 
 // start brings up the two hosts of those designs that share them.
 func (s *designs) start(ctx context.Context, shared []*design) error {
-	guests, t, err := plan(shared)
-	if err != nil {
-		return err
-	}
+	guests, t := plan(shared)
 	o, err := overlay.Start(ctx, guests...)
 	if err != nil {
 		return err
@@ -141,16 +119,16 @@ func (s *designs) start(ctx context.Context, shared []*design) error {
 }
 
 // startOVN brings up the two hosts of OVN.
-func (s *designs) startOVN(ctx context.Context, d *design) error {
-	guests, t, err := plan([]*design{d})
-	if err != nil {
-		return err
-	}
+func (s *designs) startOVN(ctx context.Context, all []*design) error {
+	guests, t := plan(all)
 	o, err := ovn.Start(ctx, guests...)
 	if err != nil {
 		return err
 	}
-	s.open, d.lab, d.version = append(s.open, o), o.Lab, ovn.Version(ctx)
+	s.open = append(s.open, o)
+	for _, d := range all {
+		d.lab, d.version = o.Lab, ovn.Version(ctx)
+	}
 	if err := o.Apply(ctx, t); err != nil {
 		return err
 	}
@@ -158,42 +136,42 @@ func (s *designs) startOVN(ctx context.Context, d *design) error {
 }
 
 // plan is the guests of the designs, and the topology of those that have a tenant network.
-func plan(all []*design) ([]lab.Attachment, overlay.Topology, error) {
+func plan(all []*design) ([]lab.Attachment, overlay.Topology) {
 	var guests []lab.Attachment
 	var t overlay.Topology
-	// Every encapsulation here leaves this much, so that MTUs make no difference.
-	mtu, err := topo.MTU(overlay.UnderlayMTU, topo.Geneve, false)
-	if err != nil {
-		return nil, t, err
-	}
 	for _, d := range all {
 		if d.encap != "" {
-			t.Networks = append(t.Networks, overlay.Network{Name: d.encap, Encap: d.encap, Key: uint32(firstKey + len(t.Networks))})
+			t.Networks = append(t.Networks, overlay.Network{Name: d.network, Encap: d.encap, Key: uint32(firstKey + len(t.Networks))})
 			t.Ports = append(t.Ports, d.ports...)
 		}
 		for _, p := range d.ports {
-			guests = append(guests, p.Guest(mtu))
+			guests = append(guests, p.Guest(d.mtu))
 		}
 	}
-	return guests, t, nil
+	return guests, t
 }
 
-// newDesign is a design whose guests have the numbers after first.
-func newDesign(name string, first, perHost int) *design {
-	d := &design{name: name, role: harness.Rival, encap: encapOf(name)}
-	far := overlay.Host2
-	switch {
-	case slices.Contains(ourDesigns(), name):
-		d.role = harness.Ours
-	case name == peerLimit:
-		d.role, far, perHost = harness.Limit, overlay.Host1, 1
+// newDesign is design number i of a benchmark, with so many guests on each host. A limit has
+// one pair.
+func newDesign(name string, i, perHost int) (*design, error) {
+	l, err := layoutOf(name)
+	if err != nil {
+		return nil, err
 	}
+	d := &design{layout: l, name: name}
+	if d.encap != "" {
+		d.network = fmt.Sprintf("network%d", i)
+	}
+	if d.role == harness.Limit {
+		perHost = 1
+	}
+	first := i * guestsApart
 	for i := range perHost {
 		d.ports = append(d.ports,
-			overlay.Port{ID: first + 2*i + 1, Network: d.encap, Host: overlay.Host1},
-			overlay.Port{ID: first + 2*i + 2, Network: d.encap, Host: far})
+			overlay.Port{ID: first + 2*i + 1, Network: d.network, Host: overlay.Host1},
+			overlay.Port{ID: first + 2*i + 2, Network: d.network, Host: d.far})
 	}
-	return d
+	return d, nil
 }
 
 // finish opens the guests of a design and moves them to its bridge, if that is not the
@@ -206,58 +184,10 @@ func (s *designs) finish(ctx context.Context, d *design) error {
 		}
 		s.open, d.guests = append(s.open, g), append(d.guests, g)
 	}
-	switch d.name {
-	case peerVLAN:
-		return d.trunk(ctx)
-	case peerLimit:
-		return d.wire(ctx)
+	if d.build != nil {
+		return d.build(d, ctx)
 	}
 	return nil
-}
-
-// trunk moves the guests to the design that ofctl-lab replaces.
-func (d *design) trunk(ctx context.Context) error {
-	ends := map[string]*baseline.Host{}
-	for _, host := range []string{overlay.Host1, overlay.Host2} {
-		datapath, err := d.datapath(ctx, host)
-		if err != nil {
-			return err
-		}
-		ends[host] = &baseline.Host{
-			Run: func(ctx context.Context, argv ...string) (string, error) { return d.lab.Run(ctx, host, argv...) },
-			TEP: overlay.TEP(host), Datapath: datapath,
-		}
-	}
-	for _, p := range d.ports {
-		end := ends[p.Host]
-		end.Ports = append(end.Ports, baseline.Port{Device: p.Guest(0).Device(), VLAN: oldVLAN})
-	}
-	return baseline.Up(ctx, *ends[overlay.Host1], *ends[overlay.Host2])
-}
-
-// wire moves the two guests to a bridge that has a flow each way and nothing else.
-func (d *design) wire(ctx context.Context) error {
-	datapath, err := d.datapath(ctx, overlay.Host1)
-	if err != nil {
-		return err
-	}
-	from, to := d.ports[0].Guest(0).Device(), d.ports[1].Guest(0).Device()
-	_, err = d.lab.Run(ctx, overlay.Host1, "ovs-vsctl", "--timeout=10",
-		"add-br", limitName, "--", "set", "bridge", limitName, "datapath_type="+datapath, "fail_mode=secure", "protocols=OpenFlow13",
-		"--", "del-port", from, "--", "add-port", limitName, from,
-		"--", "del-port", to, "--", "add-port", limitName, to)
-	for _, way := range [][2]string{{from, to}, {to, from}} {
-		if err == nil {
-			_, err = d.lab.Run(ctx, overlay.Host1, "ovs-ofctl", "-O", "OpenFlow13", "add-flow", limitName, "in_port="+way[0]+",actions=output:"+way[1])
-		}
-	}
-	return err
-}
-
-// datapath is the datapath type of a host's bridges.
-func (d *design) datapath(ctx context.Context, host string) (string, error) {
-	out, err := d.lab.Run(ctx, host, "ovs-vsctl", "get", "bridge", lab.IntegrationBridge, "datapath_type")
-	return strings.Trim(strings.TrimSpace(out), `"`), err
 }
 
 // fixNeighbours makes the first two guests know each other's Ethernet address for good, so that
@@ -266,18 +196,28 @@ func (d *design) fixNeighbours(ctx context.Context) error {
 	return errors.Join(d.lab.FixNeighbour(ctx, d.ports[0], d.ports[1]), d.lab.FixNeighbour(ctx, d.ports[1], d.ports[0]))
 }
 
-// warm makes the switches learn what they learn: the neighbour behind the tunnel, and with NORMAL the
-// addresses of the first two guests.
-func (d *design) warm(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, idleTimeout)
-	defer cancel()
+// warm returns when the path answers within a moment.
+func (d *design) warm(ctx context.Context) error {
+	return d.onPath(ctx, func(*traffic.Echo) error { return nil })
+}
+
+// onPath runs f with echoes from the first guest to the second, once the path answers within
+// a moment. So nothing of what was sent before is left in a queue, the switches know the neighbours behind
+// their tunnels, and those that learn have learned where both guests are: NORMAL floods for ever
+// where only one of two ever sends.
+func (d *design) onPath(ctx context.Context, f func(*traffic.Echo) error) (err error) {
 	wire, err := overlay.Wire(d.guests[0])
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, wire.Close()) }()
-	_, err = traffic.NewEcho(wire, station(d.ports[0]), station(d.ports[1])).FirstReply(ctx, 10*time.Millisecond)
-	return err
+	echo := traffic.NewEcho(wire, station(d.ports[0]), station(d.ports[1]))
+	idle, cancel := context.WithTimeout(ctx, idleTimeout)
+	defer cancel()
+	if _, err := echo.FirstReply(idle, idlePause); err != nil {
+		return err
+	}
+	return f(echo)
 }
 
 // forget makes the switches of both hosts forget every flow of their datapaths, so that the next

@@ -29,7 +29,6 @@ func TestLabFiguresAtTheirSmallest(t *testing.T) {
 		{Apply(), 10, []string{peerOneNetwork, peerTenNetworks}, []string{"flows", "put_ms"}},
 		{PlugFirstPing(), 2, []string{peerPing(2), peerPingOVN(2), peerVsctl(2), peerByHand(2)}, []string{"vsctl_ms"}},
 		{FlowsPerPort(), 1, []string{peerLocalPort, peerRemotePort}, []string{"flows_after", "flows_before"}},
-		{Throughput(), 50, []string{peerVLAN, peerGRE, peerVXLAN, peerLimit}, []string{steadyPing, lostPings, cpuPerGB}},
 	} {
 		t.Run(c.figure.Name, func(t *testing.T) {
 			res, err := harness.Measure(t.Context(), c.figure, harness.Options{Rounds: 2, Size: harness.Size{Scale: c.scale}})
@@ -65,8 +64,8 @@ func TestFlowsPerPortReachesItsAims(t *testing.T) {
 		t.Fatalf("aims: %+v", res.Comparisons)
 	}
 	for _, a := range res.Comparisons {
-		if !a.Reached {
-			t.Error(a.Sentence(res.Better))
+		if a.Verdict != harness.AimReached {
+			t.Errorf("%+v", a)
 		}
 	}
 }

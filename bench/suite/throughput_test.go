@@ -1,0 +1,99 @@
+package suite
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ofctl-lab/ofctl-lab/bench/harness"
+	"github.com/ofctl-lab/ofctl-lab/bench/peers/ovn"
+)
+
+// Both benchmarks of throughput measure every design that this machine can have, and those that it
+// cannot are there too, as missing.
+func TestThroughputAtItsSmallest(t *testing.T) {
+	needSwitch(t)
+	for _, c := range []struct {
+		benchmark harness.Benchmark
+		details   []string
+	}{
+		{ThroughputTCP(), []string{pingMedian, pingsLost, cpuPerGB}},
+		{ThroughputUDP(), []string{loadPerPacket, lostPackets, sentPackets, cpuPerPacket}},
+	} {
+		t.Run(c.benchmark.Name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			res, err := harness.Measure(ctx, c.benchmark, harness.Options{Rounds: 1, Size: harness.Size{Smallest: true}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var names []string
+			for _, p := range res.Peers {
+				names = append(names, p.Name)
+				if p.Missing != "" {
+					if !isOVN(p.Name) || ovn.Missing() == "" {
+						t.Errorf("%s is missing: %s", p.Name, p.Missing)
+					}
+					continue
+				}
+				if len(p.Samples) != 1 || p.Samples[0].Value <= 0 {
+					t.Errorf("%s: samples %+v", p.Name, p.Samples)
+				}
+				for _, d := range c.details {
+					if v, ok := p.Samples[0].Detail[d]; !ok || v < 0 {
+						t.Errorf("%s: %s is %v, measured: %v", p.Name, d, v, ok)
+					}
+				}
+			}
+			if diff := cmp.Diff(throughputDesigns(), names); diff != "" {
+				t.Errorf("peers (-want +got):\n%s", diff)
+			}
+			nothingLeft(t)
+		})
+	}
+}
+
+// Every comparison is of designs that are measured, and of details that they have.
+func TestThroughputComparesWhatItMeasures(t *testing.T) {
+	for _, c := range throughputComparisons("some_detail") {
+		for _, peer := range []string{c.Peer, c.Against} {
+			if !slices.Contains(throughputDesigns(), peer) {
+				t.Errorf("%+v: no design is called %q", c, peer)
+			}
+		}
+		if c.Detail != "" && c.Better != harness.Lower {
+			t.Errorf("%+v: less of it is better", c)
+		}
+	}
+}
+
+func TestEveryDesignHasALayout(t *testing.T) {
+	for _, name := range throughputDesigns() {
+		l, err := layoutOf(name)
+		if err != nil || l.role == "" || l.far == "" || l.mtu < 1400 || l.mtu > 1500 {
+			t.Errorf("%s: %+v, %v", name, l, err)
+		}
+	}
+	if _, err := layoutOf("carrier pigeon"); err == nil {
+		t.Error("a design that is not there has a layout")
+	}
+}
+
+func TestThroughputRefusesSizes(t *testing.T) {
+	for _, scale := range []int{-1, maxThroughputWindow + 1} {
+		if _, err := throughputSpanOf(harness.Size{Scale: scale}); err == nil {
+			t.Errorf("%d ms are accepted", scale)
+		}
+	}
+	usual, err := throughputSpanOf(harness.Size{})
+	if err != nil || usual.window != throughputWindow*time.Millisecond {
+		t.Errorf("usual: %+v, %v", usual, err)
+	}
+	smallest, err := throughputSpanOf(harness.Size{Smallest: true})
+	if err != nil || smallest.window >= usual.window {
+		t.Errorf("smallest: %+v, %v", smallest, err)
+	}
+}
