@@ -26,21 +26,16 @@ const (
 	bufferLen = 1 << 16 // the longest message, or hundreds of packet-ins
 )
 
-// What is sent; nobody changes it.
-var (
+const (
 	// greeting is a hello, a features request and a set-config.
-	greeting = []byte{
-		4, 0, 0, 8, 0, 0, 0, 1,
-		4, 5, 0, 8, 0, 0, 0, 2,
-		4, 9, 0, 12, 0, 0, 0, 3, 0, 0, 0xff, 0xff,
-	}
+	greeting = "\x04\x00\x00\x08\x00\x00\x00\x01" +
+		"\x04\x05\x00\x08\x00\x00\x00\x02" +
+		"\x04\x09\x00\x0c\x00\x00\x00\x03\x00\x00\xff\xff"
 	// answer is a packet-out that floods a frame without a buffer; length and in_port are missing.
-	answer = []byte{
-		4, 13, 0, 0, 0, 0, 0, 4,
-		0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0,
-		0, 16, 0, 0, 0, 0, 0, 0,
-		0, 0, 0, 16, 0xff, 0xff, 0xff, 0xfb, 0, 0, 0, 0, 0, 0, 0, 0,
-	}
+	answer = "\x04\x0d\x00\x00\x00\x00\x00\x04" +
+		"\xff\xff\xff\xff\x00\x00\x00\x00" +
+		"\x00\x10\x00\x00\x00\x00\x00\x00" +
+		"\x00\x00\x00\x10\xff\xff\xff\xfb\x00\x00\x00\x00\x00\x00\x00\x00"
 )
 
 func main() {
@@ -73,7 +68,7 @@ func run(addr string) error {
 
 // serve answers all packet-ins that came together by one write.
 func serve(nc net.Conn) error {
-	if _, err := nc.Write(greeting); err != nil {
+	if _, err := io.WriteString(nc, greeting); err != nil {
 		return err
 	}
 	in, have := make([]byte, bufferLen), 0
