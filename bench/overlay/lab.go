@@ -26,12 +26,14 @@ const (
 	stopTimeout  = time.Minute
 )
 
-// Lab is two hosts with their guests, each with an Open vSwitch of its own, and no
+// Lab is two hosts or three with their guests, each with an Open vSwitch of its own, and no
 // controller. Its methods may be called concurrently, except Close.
 type Lab struct {
 	labs *lab.Manager
 	name string
 	dir  string // whose name makes the lab's unique; holds the programs that a benchmark builds
+	// hosts are set before anything runs.
+	hosts []lab.Host
 }
 
 // StartLab brings up a lab with these guests attached. Each host has an integration bridge
@@ -65,10 +67,11 @@ func startLab(ctx context.Context, up func(*Lab) error) (*Lab, error) {
 func (l *Lab) up(ctx context.Context, guests []lab.Attachment, o lab.UpOptions) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	l.hosts = hostsFor(guests)
 	return l.labs.Up(ctx, lab.Spec{
 		Name:        l.name,
 		Underlay:    lab.Underlay{Subnets: []netip.Prefix{underlay}, MTU: UnderlayMTU},
-		Hosts:       hosts,
+		Hosts:       l.hosts,
 		Attachments: guests,
 	}, o)
 }
@@ -180,11 +183,11 @@ func (l *Lab) FlowCount(ctx context.Context, host string) (int, error) {
 	return strconv.Atoi(m[1])
 }
 
-// CPU is the user and system time that the ovs-vswitchd of both hosts have used, in
+// CPU is the user and system time that the ovs-vswitchd of all hosts have used, in
 // steps of 10 ms.
 func (l *Lab) CPU() (time.Duration, error) {
 	var sum time.Duration
-	for _, h := range hosts {
+	for _, h := range l.hosts {
 		pid, err := readPID(l.hostFile(h.Name, "ovs-vswitchd.pid"))
 		if err != nil {
 			return 0, err
@@ -207,7 +210,7 @@ type Process struct {
 // Databases are the ovsdb-servers of the hosts.
 func (l *Lab) Databases() ([]Process, error) {
 	var found []Process
-	for _, h := range hosts {
+	for _, h := range l.hosts {
 		pid, err := readPID(l.hostFile(h.Name, "ovsdb-server.pid"))
 		if err != nil {
 			return nil, err
@@ -220,7 +223,7 @@ func (l *Lab) Databases() ([]Process, error) {
 // Hosts are the names of the hosts.
 func (l *Lab) Hosts() []string {
 	var names []string
-	for _, h := range hosts {
+	for _, h := range l.hosts {
 		names = append(names, h.Name)
 	}
 	return names

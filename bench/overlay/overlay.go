@@ -34,7 +34,7 @@ type Overlay struct {
 }
 
 // Start brings up a lab with these guests attached, and its controller, which knows
-// the two hosts and nothing else. What fails to start is removed again.
+// the hosts and nothing else. What fails to start is removed again.
 func Start(ctx context.Context, guests ...lab.Attachment) (*Overlay, error) {
 	o := &Overlay{}
 	_, err := startLab(ctx, func(l *Lab) error {
@@ -139,14 +139,14 @@ func (o *Overlay) closeClient() {
 
 // Apply makes t the whole desired state and returns its revision. The switches follow.
 func (o *Overlay) Apply(ctx context.Context, t Topology) (revision uint64, err error) {
-	p, err := o.api.Apply(ctx, api.TopologyBody{Name: "bench.yaml", Text: t.text()})
+	p, err := o.api.Apply(ctx, api.TopologyBody{Name: "bench.yaml", Text: t.text(o.hosts)})
 	if err != nil {
 		return 0, err
 	}
 	return p.Revision, nil
 }
 
-// Confirmed returns when both switches have confirmed, by a barrier each, the flows
+// Confirmed returns when all switches have confirmed, by a barrier each, the flows
 // of a revision; 0 is the newest.
 func (o *Overlay) Confirmed(ctx context.Context, revision uint64) error {
 	w, err := o.api.Wait(ctx, revision, settleTimeout)
@@ -159,7 +159,7 @@ func (o *Overlay) Confirmed(ctx context.Context, revision uint64) error {
 	return nil
 }
 
-// Down returns when nobody shows a port any more and both switches have confirmed that.
+// Down returns when nobody shows a port any more and all switches have confirmed that.
 func (o *Overlay) Down(ctx context.Context, p Port) error {
 	err := poll(ctx, func() (string, error) {
 		got, err := o.api.Port(ctx, p.Name())
@@ -175,7 +175,7 @@ func (o *Overlay) Down(ctx context.Context, p Port) error {
 }
 
 // Up returns when all is in the switches that t, which was applied, needs: its ports are up, the
-// hosts have its tunnel ports, and both switches have confirmed every flow.
+// hosts have its tunnel ports, and all switches have confirmed every flow.
 func (o *Overlay) Up(ctx context.Context, t Topology) error {
 	err := poll(ctx, func() (string, error) {
 		st, err := o.api.Status(ctx)

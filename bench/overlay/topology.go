@@ -4,15 +4,19 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
 )
 
-// The hosts of every overlay, with the underlay between them.
+// The hosts, with the underlay between them. Every overlay has the first two.
 const (
 	Host1 = "host1"
 	Host2 = "host2"
+	// Host3 is in an overlay that has a guest on it: for ports that are to cost the
+	// switches of the other two nothing.
+	Host3 = "host3"
 	// UnderlayMTU is that of Ethernet, in bytes.
 	UnderlayMTU = 1500
 )
@@ -22,15 +26,22 @@ var (
 	hosts    = []lab.Host{
 		{Name: Host1, TEP: netip.MustParseAddr("192.168.220.1")},
 		{Name: Host2, TEP: netip.MustParseAddr("192.168.220.2")},
+		{Name: Host3, TEP: netip.MustParseAddr("192.168.220.3")},
 	}
 )
 
+// hostsFor are the hosts of an overlay with these guests.
+func hostsFor(guests []lab.Attachment) []lab.Host {
+	if slices.ContainsFunc(guests, func(g lab.Attachment) bool { return g.Host == Host3 }) {
+		return hosts
+	}
+	return hosts[:2]
+}
+
 // TEP is the tunnel endpoint address of a host.
 func TEP(host string) netip.Addr {
-	if host == Host1 {
-		return hosts[0].TEP
-	}
-	return hosts[1].TEP
+	i := slices.IndexFunc(hosts, func(h lab.Host) bool { return h.Name == host })
+	return hosts[i].TEP
 }
 
 // Network is a tenant network. All have the same subnet.
@@ -72,14 +83,14 @@ func (p Port) Guest(mtu int) lab.Attachment {
 	}
 }
 
-// Topology is an overlay on the two hosts, of one tenant.
+// Topology is an overlay on the hosts, of one tenant.
 type Topology struct {
 	Networks []Network
 	Ports    []Port
 }
 
-// text is the topology file.
-func (t Topology) text() string {
+// text is the topology file for these hosts.
+func (t Topology) text(hosts []lab.Host) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "name: bench\nunderlay: {subnet: %s, mtu: %d}\nhosts:\n", underlay, UnderlayMTU)
 	for _, h := range hosts {
