@@ -14,8 +14,9 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 )
 
-// plugLab is a lab of two hosts under somebody's control, as plugging needs it.
+// plugLab is a lab under somebody's control, as plugging needs it.
 type plugLab interface {
+	Hosts() []string
 	PlugInternal(ctx context.Context, host string, ports []overlay.Port) error
 	Run(ctx context.Context, host string, argv ...string) (string, error)
 	Guest(p overlay.Port) (*netdev.Namespace, error)
@@ -26,8 +27,7 @@ type plugLab interface {
 }
 
 // plugging is a lab whose port near is plugged in on host 1 again and again, and whose port
-// far answers on host 2. Both are guests; the other ports are internal interfaces of the
-// integration bridges.
+// far answers on host 2.
 type plugging struct {
 	lab       plugLab
 	near, far overlay.Port
@@ -36,18 +36,26 @@ type plugging struct {
 
 // pluggingLoad is the network that near is plugged into.
 type pluggingLoad struct {
-	others    []overlay.Port
 	near, far overlay.Port
+	// third, if it has a host, is one more guest: it brings that host into the lab.
+	third overlay.Port
+	// others are internal interfaces of the integration bridges.
+	others []overlay.Port
 }
 
-// remotePorts is a load of n other ports on host 2, and of a handful on host 1.
+// remotePorts is a load of n other ports, a handful of them on host 1 and all others on a third
+// host. Not on that of far: Open vSwitch's userspace datapath asks each of its interfaces
+// for packets in turn, so that with a thousand on host 2 every round trip there took more
+// than a millisecond longer, whoever had programmed the switch.
 func remotePorts(n int) pluggingLoad {
-	return newPluggingLoad(n, func(i int) string {
+	l := newPluggingLoad(n-1, func(i int) string {
 		if i < handful {
 			return overlay.Host1
 		}
-		return overlay.Host2
+		return overlay.Host3
 	})
+	l.third = overlay.Port{ID: overlay.MaxPort - 2, Network: plugNetwork.Name, Host: overlay.Host3}
+	return l
 }
 
 // handful is how many of the other ports are on the host of near where the others are remote.
@@ -72,12 +80,24 @@ func newPluggingLoad(others int, host func(i int) string) pluggingLoad {
 // plugNetwork has the encapsulation that OVN has too.
 var plugNetwork = overlay.Network{Name: "net0", Encap: "geneve", Key: 1_000_001}
 
-func (l pluggingLoad) guests() []lab.Attachment {
-	return []lab.Attachment{l.near.Guest(0), l.far.Guest(0)}
+// guests are the ports with a namespace.
+func (l pluggingLoad) guests() []overlay.Port {
+	if l.third.Host == "" {
+		return []overlay.Port{l.near, l.far}
+	}
+	return []overlay.Port{l.near, l.far, l.third}
+}
+
+func (l pluggingLoad) attachments() []lab.Attachment {
+	var all []lab.Attachment
+	for _, p := range l.guests() {
+		all = append(all, p.Guest(0))
+	}
+	return all
 }
 
 func (l pluggingLoad) topology() overlay.Topology {
-	return overlay.Topology{Networks: []overlay.Network{plugNetwork}, Ports: append([]overlay.Port{l.near, l.far}, l.others...)}
+	return overlay.Topology{Networks: []overlay.Network{plugNetwork}, Ports: append(l.guests(), l.others...)}
 }
 
 // newPlugging plugs everything in, has it declared, and takes near away again. It owns the
@@ -89,7 +109,7 @@ func newPlugging(ctx context.Context, in plugLab, load pluggingLoad, declare fun
 			err = errors.Join(err, p.Close())
 		}
 	}()
-	for _, host := range []string{overlay.Host1, overlay.Host2} {
+	for _, host := range in.Hosts() {
 		if err := p.lab.PlugInternal(ctx, host, load.others); err != nil {
 			return nil, err
 		}
@@ -111,7 +131,7 @@ func newPlugging(ctx context.Context, in plugLab, load pluggingLoad, declare fun
 
 // ourPlugging is a plugging under our controller.
 func ourPlugging(ctx context.Context, load pluggingLoad) (*plugging, error) {
-	o, err := overlay.Start(ctx, load.guests()...)
+	o, err := overlay.Start(ctx, load.attachments()...)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +143,7 @@ func ourPlugging(ctx context.Context, load pluggingLoad) (*plugging, error) {
 
 // ovnPlugging is a plugging under OVN.
 func ovnPlugging(ctx context.Context, load pluggingLoad) (*plugging, error) {
-	o, err := ovn.Start(ctx, load.guests()...)
+	o, err := ovn.Start(ctx, load.attachments()...)
 	if err != nil {
 		return nil, err
 	}
