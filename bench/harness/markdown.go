@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 )
 
@@ -26,9 +25,10 @@ func (r *Result) WriteMarkdown(w io.Writer, svg string) error {
 	details := r.details()
 	var rows [][]string
 	for i := range r.Peers {
-		rows = append(rows, append([]string{r.Peers[i].Name}, r.row(&r.Peers[i], details)...))
+		rows = append(rows, escaped(append([]string{r.Peers[i].Name}, r.row(&r.Peers[i], details)...)))
 	}
-	markdownTable(&b, append([]string{"peer"}, r.header(details)...), rows)
+	// Peer and role are texts.
+	markdownColumns(&b, 2, escaped(append([]string{"peer"}, r.header(details)...)), rows)
 	r.markdownLatency(&b)
 	r.markdownComparisons(&b)
 	r.markdownPeers(&b)
@@ -44,22 +44,26 @@ func (r *Result) markdownLatency(b *bytes.Buffer) {
 	var rows [][]string
 	for _, p := range r.Peers {
 		if p.Latency != nil {
-			rows = append(rows, append([]string{p.Name}, p.Latency.row()...))
+			rows = append(rows, escaped(append([]string{p.Name}, p.Latency.row()...)))
 		}
 	}
 	if rows != nil {
-		markdownTable(b, append([]string{"latency"}, latencyHeader()...), rows)
+		markdownColumns(b, 1, append([]string{"latency"}, latencyHeader()...), rows)
 	}
 }
 
 func (r *Result) markdownComparisons(b *bytes.Buffer) {
+	header := []string{"comparison", "measured", "verdict"}
 	var rows [][]string
 	for _, c := range r.Comparisons {
-		words := r.Words(c)
-		rows = append(rows, []string{c.Claim(), r.Figure(c), words})
+		cells := escaped([]string{c.Claim(), r.Figure(c), r.Words(c)})
+		if c.WeLose {
+			cells[2] = "**" + cells[2] + "**"
+		}
+		rows = append(rows, cells)
 	}
 	if rows != nil {
-		markdownTable(b, []string{"comparison", "measured", "verdict"}, rows)
+		markdownColumns(b, len(header), header, rows)
 	}
 }
 
@@ -75,17 +79,26 @@ func (r *Result) markdownPeers(b *bytes.Buffer) {
 	}
 }
 
-// markdownTable writes a table; its first column is text, and so are those whose cells hold words.
+// markdownTable writes a table of texts.
 func markdownTable(b *bytes.Buffer, header []string, rows [][]string) {
+	for _, row := range rows {
+		escaped(row)
+	}
+	markdownColumns(b, len(header), escaped(header), rows)
+}
+
+// markdownColumns writes a table of escaped cells. The first columns, so many, are texts; the
+// others are numbers.
+func markdownColumns(b *bytes.Buffer, texts int, header []string, rows [][]string) {
 	line := func(cells []string) {
 		for _, c := range cells {
-			fmt.Fprintf(b, "| %s ", markdown(c))
+			fmt.Fprintf(b, "| %s ", c)
 		}
 		b.WriteString("|\n")
 	}
 	line(header)
 	for i := range header {
-		if slices.ContainsFunc(rows, func(row []string) bool { return strings.ContainsAny(row[i], "abcdefghijklmnopqrstuvwxyz") }) {
+		if i < texts {
 			b.WriteString("|---")
 		} else {
 			b.WriteString("|---:")
@@ -96,6 +109,14 @@ func markdownTable(b *bytes.Buffer, header []string, rows [][]string) {
 		line(row)
 	}
 	b.WriteByte('\n')
+}
+
+// escaped escapes the cells in place.
+func escaped(cells []string) []string {
+	for i, c := range cells {
+		cells[i] = markdown(c)
+	}
+	return cells
 }
 
 // markdown escapes what Markdown or HTML would take for markup.

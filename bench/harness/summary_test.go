@@ -31,7 +31,7 @@ func TestSummaryNamesWhatIsNotWon(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `1 of 2 aims reached, 1 missed, 0 cannot be told, 0 not measured; we lose in 1 comparison
-first: aim missed; we lose to rival|1: ours at least 2.00 × rival|1, measured 0.50 × (0.40 … 0.60)
+first: aim missed; we lose to rival|1: ours at least 2 × rival|1, measured 0.50 × (0.40 … 0.60)
 second: gone is missing: install it
 `
 	if got := b.String(); got != want {
@@ -47,7 +47,7 @@ func TestMarkdownSummaryHasEveryAim(t *testing.T) {
 	for _, want := range []string{
 		"1 of 2 aims reached",
 		"| first | ours at least 0.90 × limit | 0.95 × (0.94 … 0.96) | aim reached |\n",
-		"| first | ours at least 2.00 × rival\\|1 |",
+		"| first | ours at least 2 × rival\\|1 |",
 		"Where we lose:\n\n- first: aim missed; we lose to rival\\|1",
 	} {
 		if !strings.Contains(b.String(), want) {

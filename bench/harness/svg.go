@@ -18,7 +18,8 @@ import (
 const (
 	plotWidth  = 760 * vg.Length(1) // points
 	plotRow    = 26                 // points of each peer
-	plotMargin = 100                // points of title and axis
+	plotMargin = 110                // points of title, axis and edges
+	plotEdge   = 8                  // points that stay free on each side
 	// logFrom is how many times the least value the largest one is where the axis becomes logarithmic.
 	logFrom = 20
 	// halfRow is how far a mark reaches up and down in its row, rows being 1 apart.
@@ -37,10 +38,24 @@ type plotPeer struct {
 // intervals. The same result makes the same bytes. Values that are too large or too small
 // to draw are an error.
 func (r *Result) WriteSVG(w io.Writer) error {
+	p, err := r.plot()
+	if err != nil {
+		return fmt.Errorf("plot of benchmark %s: %w", r.Benchmark, err)
+	}
+	canvas := vgsvg.New(plotWidth, vg.Length(plotMargin+plotRow*len(r.Peers)))
+	page := draw.New(canvas)
+	page.SetColor(p.BackgroundColor)
+	page.Fill(page.Rectangle.Path())
+	p.Draw(draw.Crop(page, plotEdge, -plotEdge, plotEdge, -plotEdge))
+	_, err = canvas.WriteTo(w)
+	return err
+}
+
+func (r *Result) plot() (*plot.Plot, error) {
 	rows := r.plotRows()
 	lo, hi, err := plotRange(rows)
 	if err != nil {
-		return fmt.Errorf("plot of benchmark %s: %w", r.Benchmark, err)
+		return nil, err
 	}
 	p := plot.New()
 	p.Title.Text = r.Title
@@ -62,13 +77,7 @@ func (r *Result) WriteSVG(w io.Writer) error {
 	}
 	p.Title.Padding, p.X.Label.Padding, p.X.Padding = 8, 6, 4
 	p.X.Label.TextStyle.Font.Size = 9
-	if err := r.drawRows(p, rows); err != nil {
-		return fmt.Errorf("plot of benchmark %s: %w", r.Benchmark, err)
-	}
-	canvas := vgsvg.New(plotWidth, vg.Length(plotMargin+plotRow*len(rows)))
-	p.Draw(draw.New(canvas))
-	_, err = canvas.WriteTo(w)
-	return err
+	return p, r.drawRows(p, rows)
 }
 
 // plotKey explains the marks.

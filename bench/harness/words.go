@@ -2,6 +2,7 @@ package harness
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -25,16 +26,19 @@ func (c Comparison) Claim() string {
 	}
 	switch {
 	case c.Against == "":
-		return what + number(c.Aim+c.Plus)
+		return what + bound(c.Aim+c.Plus)
 	case c.Plus == 0:
-		return what + number(c.Aim) + " × " + c.Against
+		return what + bound(c.Aim) + " × " + c.Against
 	case c.Aim == 0:
-		return what + number(c.Plus)
+		return what + bound(c.Plus)
 	case c.Plus < 0:
-		return what + number(c.Aim) + " × " + c.Against + " - " + number(-c.Plus)
+		return what + bound(c.Aim) + " × " + c.Against + " - " + bound(-c.Plus)
 	}
-	return what + number(c.Aim) + " × " + c.Against + " + " + number(c.Plus)
+	return what + bound(c.Aim) + " × " + c.Against + " + " + bound(c.Plus)
 }
+
+// bound is a number as the benchmark's author wrote it.
+func bound(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 
 // Figure is what was measured with its interval, for example "0.95 × (0.93 … 0.97)"; empty if
 // nothing was.
@@ -68,7 +72,7 @@ func (r *Result) Words(c ComparisonResult) string {
 	case AimReached, AimMissed:
 		s = "aim " + string(c.Verdict)
 	case PeerBetter, PeerWorse, PeerEqual:
-		s = c.Peer + " is " + string(c.Verdict)
+		s = string(c.Verdict)
 	case Unclear:
 		s = "cannot be told: the interval lies on both sides of the bound"
 		if !c.Aimed() {
