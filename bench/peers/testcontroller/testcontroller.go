@@ -18,7 +18,7 @@ const MaxSwitches = 16
 func Spec() peers.Spec {
 	return peers.Spec{
 		Name: program, Program: program, Port: 6653, Package: "openvswitch-testcontroller",
-		Args: []string{"--noflow", "--verbose=console:warn", "--verbose=syslog:off", "-O", "OpenFlow13", "ptcp:6653"},
+		Args: []string{"--noflow", "--unixctl=none", "--verbose=console:warn", "--verbose=syslog:off", "-O", "OpenFlow13", "ptcp:6653"},
 	}
 }
 
