@@ -16,13 +16,13 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 )
 
-// design is a way to connect guests on two hosts, with guests of its own. The benchmarks that
-// ask what single packets cost, rather than how many pass, set the same designs beside each
-// other.
+// design is a way to connect guests, on two hosts of its own. A switch looks at all its ports again
+// and again, so that those of other designs would slow down the packets of this one; each
+// has its guests, its underlay and the local ports of its bridges, and nothing else. The
+// benchmarks of the data plane set the same designs beside each other.
 type design struct {
 	layout
-	name    string
-	network string // the tenant network; "" for a design without one
+	name string
 	// ports are on Host1 and the layout's far host in turn.
 	ports  []overlay.Port
 	guests []*netdev.Namespace // of the ports, in their order
@@ -32,17 +32,16 @@ type design struct {
 	missing, version string
 }
 
-// designs are those of one benchmark, up and ready. All but OVN share their two hosts.
+// designs are those of one benchmark, up and ready.
 type designs struct {
 	all  []*design
 	open []io.Closer // in the order of opening
 }
 
 const (
-	// guestsApart is the distance of the numbers of two designs' guests.
-	guestsApart = 1000
-	// firstKey is the tunnel key of the first tenant network.
-	firstKey = 1_000_001
+	// tenantNetwork and tenantKey are those of the designs that have a tenant network.
+	tenantNetwork = "guests"
+	tenantKey     = 1_000_001
 	// idleTimeout bounds the wait for a path to be idle, which is asked for every idlePause.
 	idleTimeout = 10 * time.Second
 	idlePause   = 10 * time.Millisecond
@@ -57,31 +56,16 @@ func startDesigns(ctx context.Context, names []string, perHost int) (_ *designs,
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	var shared, ofOVN []*design
-	for i, name := range names {
-		d, err := newDesign(name, i, perHost)
+	for _, name := range names {
+		d, err := newDesign(name, perHost)
 		if err != nil {
 			return nil, err
 		}
 		s.all = append(s.all, d)
-		switch d.missing = missing(name); {
-		case d.missing != "":
-		case isOVN(name):
-			ofOVN = append(ofOVN, d)
-		default:
-			shared = append(shared, d)
+		if d.missing = missing(name); d.missing != "" {
+			continue
 		}
-	}
-	if err := s.start(ctx, shared); err != nil {
-		return nil, err
-	}
-	if len(ofOVN) > 0 {
-		if err := s.startOVN(ctx, ofOVN); err != nil {
-			return nil, err
-		}
-	}
-	for _, d := range s.present() {
-		if err := s.finish(ctx, d); err != nil {
+		if err := s.start(ctx, d); err != nil {
 			return nil, fmt.Errorf("%s: %w", d.name, err)
 		}
 	}
@@ -101,82 +85,20 @@ func missing(name string) string {
 	return ""
 }
 
-// start brings up the two hosts of those designs that share them.
-func (s *designs) start(ctx context.Context, shared []*design) error {
-	guests, t := plan(shared)
-	o, err := overlay.Start(ctx, guests...)
+// start brings up the two hosts of a design, and opens its guests.
+func (s *designs) start(ctx context.Context, d *design) error {
+	var err error
+	switch {
+	case isOVN(d.name):
+		err = s.startOVN(ctx, d)
+	case d.encap != "":
+		err = s.startOurs(ctx, d)
+	default:
+		err = s.startBare(ctx, d)
+	}
 	if err != nil {
 		return err
 	}
-	s.open = append(s.open, o)
-	for _, d := range shared {
-		d.lab = o.Lab
-	}
-	if _, err := o.Apply(ctx, t); err != nil {
-		return err
-	}
-	return o.Up(ctx, t)
-}
-
-// startOVN brings up the two hosts of OVN.
-func (s *designs) startOVN(ctx context.Context, all []*design) error {
-	guests, t := plan(all)
-	o, err := ovn.Start(ctx, guests...)
-	if err != nil {
-		return err
-	}
-	s.open = append(s.open, o)
-	for _, d := range all {
-		d.lab, d.version = o.Lab, ovn.Version(ctx)
-	}
-	if err := o.Apply(ctx, t); err != nil {
-		return err
-	}
-	return o.Up(ctx, t)
-}
-
-// plan is the guests of the designs, and the topology of those that have a tenant network.
-func plan(all []*design) ([]lab.Attachment, overlay.Topology) {
-	var guests []lab.Attachment
-	var t overlay.Topology
-	for _, d := range all {
-		if d.encap != "" {
-			t.Networks = append(t.Networks, overlay.Network{Name: d.network, Encap: d.encap, Key: uint32(firstKey + len(t.Networks))})
-			t.Ports = append(t.Ports, d.ports...)
-		}
-		for _, p := range d.ports {
-			guests = append(guests, p.Guest(d.mtu))
-		}
-	}
-	return guests, t
-}
-
-// newDesign is design number i of a benchmark, with so many guests on each host. A limit has
-// one pair.
-func newDesign(name string, i, perHost int) (*design, error) {
-	l, err := layoutOf(name)
-	if err != nil {
-		return nil, err
-	}
-	d := &design{layout: l, name: name}
-	if d.encap != "" {
-		d.network = fmt.Sprintf("network%d", i)
-	}
-	if d.role == harness.Limit {
-		perHost = 1
-	}
-	first := i * guestsApart
-	for i := range perHost {
-		d.ports = append(d.ports,
-			overlay.Port{ID: first + 2*i + 1, Network: d.network, Host: overlay.Host1},
-			overlay.Port{ID: first + 2*i + 2, Network: d.network, Host: d.far})
-	}
-	return d, nil
-}
-
-// finish opens the guests of a design and moves them to its bridge, if that is not the
-// integration bridge.
-func (s *designs) finish(ctx context.Context, d *design) error {
 	for _, p := range d.ports {
 		g, err := d.lab.Guest(p)
 		if err != nil {
@@ -184,10 +106,89 @@ func (s *designs) finish(ctx context.Context, d *design) error {
 		}
 		s.open, d.guests = append(s.open, g), append(d.guests, g)
 	}
-	if d.build != nil {
-		return d.build(d, ctx)
+	return nil
+}
+
+func (s *designs) startOurs(ctx context.Context, d *design) error {
+	o, err := overlay.Start(ctx, d.attachments()...)
+	if err != nil {
+		return err
+	}
+	s.open, d.lab = append(s.open, o), o.Lab
+	if _, err := o.Apply(ctx, d.topology()); err != nil {
+		return err
+	}
+	return o.Up(ctx, d.topology())
+}
+
+func (s *designs) startOVN(ctx context.Context, d *design) error {
+	o, err := ovn.Start(ctx, d.attachments()...)
+	if err != nil {
+		return err
+	}
+	s.open, d.lab, d.version = append(s.open, o), o.Lab, ovn.Version(ctx)
+	if err := o.Apply(ctx, d.topology()); err != nil {
+		return err
+	}
+	return o.Up(ctx, d.topology())
+}
+
+// startBare brings up hosts without a controller, on which the design builds bridges of its own. Those
+// that it leaves empty go: Open vSwitch would look at their local ports all the time.
+func (s *designs) startBare(ctx context.Context, d *design) error {
+	l, err := overlay.StartLab(ctx, d.attachments()...)
+	if err != nil {
+		return err
+	}
+	s.open, d.lab = append(s.open, l), l
+	if err := d.build(d, ctx); err != nil {
+		return err
+	}
+	for _, host := range []string{overlay.Host1, overlay.Host2} {
+		if _, err := l.Run(ctx, host, "ovs-vsctl", "--timeout=10", "del-br", lab.IntegrationBridge); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// attachments are the guests of a design.
+func (d *design) attachments() []lab.Attachment {
+	var guests []lab.Attachment
+	for _, p := range d.ports {
+		guests = append(guests, p.Guest(d.mtu))
+	}
+	return guests
+}
+
+// topology is the tenant network of a design that has one, with all its guests.
+func (d *design) topology() overlay.Topology {
+	return overlay.Topology{
+		Networks: []overlay.Network{{Name: tenantNetwork, Encap: d.encap, Key: tenantKey}},
+		Ports:    d.ports,
+	}
+}
+
+// newDesign is a design with so many guests on each host. A limit has one pair.
+func newDesign(name string, perHost int) (*design, error) {
+	l, err := layoutOf(name)
+	if err != nil {
+		return nil, err
+	}
+	d := &design{layout: l, name: name}
+	if d.role == harness.Limit {
+		perHost = 1
+	}
+	network := ""
+	if d.encap != "" {
+		network = tenantNetwork
+	}
+	for i := range perHost {
+		d.ports = append(d.ports,
+			overlay.Port{ID: 2*i + 1, Network: network, Host: overlay.Host1},
+			overlay.Port{ID: 2*i + 2, Network: network, Host: d.far})
+	}
+	return d, nil
 }
 
 // fixNeighbours makes the first two guests know each other's Ethernet address for good, so that
