@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/ofctl-lab/ofctl-lab/bench/harness"
 	"time"
 
+	"github.com/ofctl-lab/ofctl-lab/bench/harness"
 	"github.com/ofctl-lab/ofctl-lab/bench/overlay"
 )
 
@@ -15,8 +15,11 @@ import (
 // controller's word that both switches have confirmed, by a barrier, all flows.
 func Apply() harness.Benchmark {
 	return harness.Benchmark{
-		Name:   "apply",
-		Title:  "a topology applied until all its flows are in the switches",
+		Name:  "apply",
+		Title: "a topology applied until all its flows are in the switches",
+		Means: "How long a change of many ports takes. The clock runs from the start of the request that puts the topology to the controller's word " +
+			"that both switches have confirmed, by a barrier, every flow of it. The ports are plugged in beforehand, as internal interfaces with an iface-id; " +
+			"two of them and the tunnel ports stay between the samples. The switches must hold the same number of flows each time.",
 		Unit:   "ms",
 		Better: harness.Lower,
 		Comparisons: []harness.Comparison{
@@ -24,12 +27,9 @@ func Apply() harness.Benchmark {
 			{Peer: peerTenNetworks, Aim: 200},
 		},
 		Setup: func(ctx context.Context, size harness.Size) (*harness.Bench, error) {
-			scale := size.Scale
-			if scale == 0 {
-				scale = 500
-			}
-			if scale < 10 || scale > maxLabPorts {
-				return nil, fmt.Errorf("%d ports: want 10 … %d", scale, maxLabPorts)
+			scale, err := portsOf(size, 500, 20)
+			if err != nil {
+				return nil, err
 			}
 			a, err := newApplying(ctx, scale)
 			if err != nil {

@@ -26,9 +26,9 @@ func TestLabFiguresAtTheirSmallest(t *testing.T) {
 		peers   []string
 		details []string // of the first peer
 	}{
-		{Apply(), 10, []string{peerOneNetwork, peerTenNetworks}, []string{"flows", "put_ms"}},
+		{Apply(), 20, []string{peerOneNetwork, peerTenNetworks}, []string{"flows", "put_ms"}},
 		{PlugFirstPing(), 2, []string{peerPing(2), peerPingOVN(2), peerVsctl(2), peerByHand(2)}, []string{"vsctl_ms"}},
-		{FlowsPerPort(), 1, []string{peerLocalPort, peerRemotePort}, []string{"flows_after", "flows_before"}},
+		{FlowsPerPort(), 1, []string{localTo(peerOurs), remoteTo(peerOurs), localTo(peerOVN), remoteTo(peerOVN)}, []string{"flows_after", "flows_before"}},
 	} {
 		t.Run(c.figure.Name, func(t *testing.T) {
 			res, err := harness.Measure(t.Context(), c.figure, harness.Options{Rounds: 2, Size: harness.Size{Scale: c.scale}})
@@ -38,6 +38,10 @@ func TestLabFiguresAtTheirSmallest(t *testing.T) {
 			var peers []string
 			for _, p := range res.Peers {
 				peers = append(peers, p.Name)
+				if p.Missing != "" && os.Getenv("CI") != "true" {
+					t.Logf("NOT TESTED with %s: %s", p.Name, p.Missing)
+					continue
+				}
 				if p.Min <= 0 || len(p.Samples) != 2 {
 					t.Errorf("%s: samples %+v", p.Name, p.Samples)
 				}
@@ -60,13 +64,17 @@ func TestFlowsPerPortReachesItsAims(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(res.Comparisons) != 2 {
-		t.Fatalf("aims: %+v", res.Comparisons)
-	}
-	for _, a := range res.Comparisons {
-		if a.Verdict != harness.AimReached {
-			t.Errorf("%+v", a)
+	aims := 0
+	for _, c := range res.Comparisons {
+		if c.Aim == 0 {
+			continue
 		}
+		if aims++; c.Verdict != harness.AimReached {
+			t.Errorf("%+v", c)
+		}
+	}
+	if aims != 2 {
+		t.Errorf("%d aims among %+v", aims, res.Comparisons)
 	}
 }
 
@@ -88,7 +96,7 @@ func TestLabIsRemovedAfterAFailure(t *testing.T) {
 		}
 		return b, err
 	}
-	if _, err := harness.Measure(t.Context(), fig, harness.Options{Rounds: 1, Size: harness.Size{Scale: 10}}); !errors.Is(err, broken) {
+	if _, err := harness.Measure(t.Context(), fig, harness.Options{Rounds: 1, Size: harness.Size{Smallest: true}}); !errors.Is(err, broken) {
 		t.Errorf("error: %v", err)
 	}
 	nothingLeft(t)

@@ -1,0 +1,128 @@
+package suite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ofctl-lab/ofctl-lab/bench/harness"
+	"github.com/ofctl-lab/ofctl-lab/bench/overlay"
+	"github.com/ofctl-lab/ofctl-lab/bench/peers/ovn"
+)
+
+// needOVN skips a test where OVN cannot be run, and fails it in CI, as needSwitch does.
+func needOVN(t *testing.T) {
+	t.Helper()
+	needSwitch(t)
+	lacks := ovn.Missing()
+	switch {
+	case lacks == "":
+	case os.Getenv("CI") == "true":
+		t.Fatalf("NOT TESTED with OVN: %s; CI=true makes that a failure", lacks)
+	default:
+		t.Skipf("NOT TESTED with OVN: %s", lacks)
+	}
+}
+
+// Both controllers come to a result, in one network and in ten, and leave nothing behind.
+func TestConfigureAtItsSmallest(t *testing.T) {
+	needOVN(t)
+	res, err := harness.Measure(t.Context(), Configure(), harness.Options{Rounds: 2, Size: harness.Size{Smallest: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var peers []string
+	for _, p := range res.Peers {
+		peers = append(peers, p.Name)
+		if len(p.Samples) != 2 {
+			t.Errorf("%s: samples %+v", p.Name, p.Samples)
+		}
+		for _, s := range p.Samples {
+			if s.Value <= 0 || s.Detail[controlPSS] <= 0 || s.Detail[controlCPU] <= 0 || s.Detail[flowsPerHost] <= 0 {
+				t.Errorf("%s: sample %+v", p.Name, s)
+			}
+		}
+	}
+	if diff := cmp.Diff([]string{"ofctl-lab, one network", "OVN, one network", "ofctl-lab, 10 networks", "OVN, 10 networks"}, peers); diff != "" {
+		t.Errorf("peers (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{controlCPU, controlPSS, flowsPerHost, switchCPU}, slices.Sorted(maps.Keys(res.Peers[0].Detail))); diff != "" {
+		t.Errorf("details (-want +got):\n%s", diff)
+	}
+	nothingLeft(t)
+}
+
+// switches pretend: the flows are as told, and not what a controller has made.
+type switches struct {
+	controlled
+	flows int
+}
+
+func (s *switches) Up(context.Context, overlay.Topology) error { return nil }
+func (s *switches) CPU() (time.Duration, error)                { return 0, nil }
+func (s *switches) Hosts() []string                            { return []string{overlay.Host1} }
+func (s *switches) ControlPlane() ([]overlay.Process, error)   { return nil, nil }
+
+func (s *switches) FlowCount(context.Context, string) (int, error) { return s.flows, nil }
+
+// A controller that says it is done before the flows are there, or leaves flows behind, has
+// no figure.
+func TestConfigureCountsTheFlows(t *testing.T) {
+	for name, c := range map[string]struct {
+		less, whole [2]int // flows, in the first and in the second sample
+		want        string
+	}{
+		"all there":         {[2]int{10, 10}, [2]int{100, 100}, ""},
+		"said too early":    {[2]int{10, 10}, [2]int{12, 12}, "that cannot be all of 20 ports"},
+		"left behind":       {[2]int{10, 11}, [2]int{100, 100}, "hold 11 flows, and held 10"},
+		"not the same each": {[2]int{10, 10}, [2]int{100, 99}, "hold 99 flows, and held 100"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &switches{}
+			round := 0
+			conf := &configuring{less: spread(2, 1), whole: spread(20, 1), contender: &contender{
+				controlled: s,
+				apply: func(_ context.Context, to overlay.Topology) error {
+					s.flows = c.less[round]
+					if len(to.Ports) > 2 {
+						s.flows = c.whole[round]
+					}
+					return nil
+				},
+			}}
+			var err error
+			for round = range 2 {
+				_, sampleErr := conf.sample(t.Context())
+				err = errors.Join(err, sampleErr)
+			}
+			if got := fmt.Sprint(err); c.want == "" && err != nil || !strings.Contains(got, c.want) {
+				t.Errorf("error %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestPortsOfASize(t *testing.T) {
+	for _, c := range []struct {
+		size harness.Size
+		want int // 0 is an error
+	}{
+		{harness.Size{}, 1000},
+		{harness.Size{Smallest: true}, 20},
+		{harness.Size{Scale: 50}, 50},
+		{harness.Size{Scale: 19}, 0},
+		{harness.Size{Scale: maxLabPorts + 1}, 0},
+	} {
+		if got, err := portsOf(c.size, 1000, 20); got != c.want || (err == nil) != (c.want != 0) {
+			t.Errorf("%+v: %d, %v; want %d", c.size, got, err, c.want)
+		}
+	}
+}
