@@ -8,7 +8,7 @@ SHELL       := /bin/bash
 # In a source tarball there is no .git, and one further up is not ours.
 VERSION ?= $(shell [ -e .git ] && git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LAB     ?= configs/topologies/two-hosts.yaml
-FIGURE  ?= all
+BENCH   ?= all
 FUZZTIME ?= 10s
 
 STATICCHECK_VERSION := v0.7.0
@@ -40,7 +40,7 @@ lab-down: build ## remove every trace of the lab
 	bin/ofctl-lab lab down "$$(sed -n "s/^name: *//p" $(LAB))"
 
 .PHONY: test
-test: check unit packet ## everything: check, unit, packet (this is what CI runs)
+test: check unit packet bench-smoke ## everything: check, unit, packet, bench-smoke (this is what CI runs)
 
 .PHONY: check
 check: $(STATICCHECK) generate-check ## gofmt, go vet, staticcheck, generated files, the peers' build
@@ -59,8 +59,21 @@ fuzz: ## fuzz every decoder and parser for FUZZTIME (10s) each
 	@.ci/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: ## measure FIGURE (all) against its peers; needs root
-	go run ./bench -figure $(FIGURE)
+bench: build bench-deps ## measure BENCH (all, or names) beside the peers into bench/results and docs/benchmarks.md; needs root
+	@.ci/bench $(BENCH)
+
+.PHONY: bench-deps
+bench-deps: ## install the peers (Debian packages, and modules) without starting or enabling their services
+	@.ci/deps lab bench
+	@.ci/peer-modules
+
+.PHONY: bench-docs
+bench-docs: ## write docs/benchmarks.md and the plots again from bench/results
+	go generate ./bench/results
+
+.PHONY: bench-smoke
+bench-smoke: build ## run every benchmark once at its smallest size; needs root
+	@.ci/bench-smoke
 
 .PHONY: generate
 generate: ## write the generated files again

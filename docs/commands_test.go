@@ -30,6 +30,13 @@ var steps = []step{
 		before: "mkdir -p /etc/ofctl-lab && cp configs/controller.yaml /etc/ofctl-lab/ofctl-lab.yaml",
 		ready:  "controller ready", want: `controller stopped`, after: "rm -r /etc/ofctl-lab"},
 
+	{example: "ofctl-lab bench list", want: `(?m)^flows-per-port +.* at most 12 `},
+	{example: "ofctl-lab bench list -o wide", want: `(?m)^flow-programming: `},
+	{example: "ofctl-lab bench run flows-per-port --smallest --out before", want: `(?m)^2 of 2 aims reached`, after: "test -s before/flows-per-port.svg"},
+	{example: "ofctl-lab bench run flows-per-port --scale 5 --out after -o json", want: `"scale": 5,`, after: `test -z "$(ls /run/netns)"`},
+	{example: "ofctl-lab bench compare before after", want: `no difference that can be told`},
+	{example: "ofctl-lab bench compare before/flows-per-port.json after/flows-per-port.json -o json", want: `"verdict": "no difference`},
+
 	{example: labUp, want: `(?m)^sw1-et1 +up +host1`},
 	{example: "ofctl-lab lab list", want: `(?m)^two-hosts +up +2 +5`},
 	{example: "ofctl-lab lab status", want: `(?m)^host1 .* running +running`},

@@ -46,13 +46,17 @@ func (s Summary) String() string {
 }
 
 // WriteSummary writes the summary for people, and after it every comparison that is not won: an aim that is
-// missed, cannot be told or was not measured, a rival that is clearly better, and a peer that is missing.
+// missed, cannot be told or was not measured, a rival that is clearly better, and a peer that is missing. Of
+// the smallest size it says only that, since no comparison means anything there.
 func WriteSummary(w io.Writer, results []*Result) error {
 	var b bytes.Buffer
 	fmt.Fprintln(&b, Sum(results))
+	if slices.ContainsFunc(results, func(r *Result) bool { return r.Asked.Smallest }) {
+		fmt.Fprintln(&b, "the smallest size shows that everything runs; its times and rates mean nothing")
+	}
 	for _, r := range results {
 		for _, c := range r.Comparisons {
-			if c.WeLose || c.Aimed() && c.Verdict != AimReached {
+			if !r.Asked.Smallest && (c.WeLose || c.Aimed() && c.Verdict != AimReached) {
 				fmt.Fprintf(&b, "%s: %s\n", r.Benchmark, r.Sentence(c))
 			}
 		}

@@ -39,6 +39,21 @@ second: gone is missing: install it
 	}
 }
 
+// Of the smallest size no comparison is reported, but a missing peer is.
+func TestSummaryOfTheSmallestSize(t *testing.T) {
+	results := summed()
+	for _, r := range results {
+		r.Asked.Smallest = true
+	}
+	var b bytes.Buffer
+	if err := WriteSummary(&b, results); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.String(); strings.Contains(got, "first: ") || !strings.Contains(got, "mean nothing") || !strings.Contains(got, "second: gone is missing") {
+		t.Errorf("got:\n%s", got)
+	}
+}
+
 func TestMarkdownSummaryHasEveryAim(t *testing.T) {
 	var b bytes.Buffer
 	if err := WriteMarkdownSummary(&b, summed()); err != nil {
@@ -46,7 +61,7 @@ func TestMarkdownSummaryHasEveryAim(t *testing.T) {
 	}
 	for _, want := range []string{
 		"1 of 2 aims reached",
-		"| first | ours at least 0.90 × limit | 0.95 × (0.94 … 0.96) | aim reached |\n",
+		"| first | ours at least 0.9 × limit | 0.95 × (0.94 … 0.96) | aim reached |\n",
 		"| first | ours at least 2 × rival\\|1 |",
 		"Where we lose:\n\n- first: aim missed; we lose to rival\\|1",
 	} {

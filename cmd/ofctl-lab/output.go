@@ -24,9 +24,14 @@ const (
 
 var formats = []string{string(formatTable), string(formatWide), string(formatJSON), string(formatYAML)}
 
-// addOutputFlag gives cmd the flag -o.
+// addOutputFlag gives cmd the flag -o for what the HTTP interface answers.
 func addOutputFlag(cmd *cobra.Command) {
-	cmd.Flags().StringP("output", "o", string(formatTable), "output format: table, wide, json or yaml; the fields of json and yaml are those of the HTTP interface")
+	addFormatFlag(cmd, "the fields of json and yaml are those of the HTTP interface")
+}
+
+// addFormatFlag gives cmd the flag -o; fields says whose the fields of json and yaml are.
+func addFormatFlag(cmd *cobra.Command, fields string) {
+	cmd.Flags().StringP("output", "o", string(formatTable), "output format: table, wide, json or yaml; "+fields)
 	// The error is for a flag that does not exist.
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 }
