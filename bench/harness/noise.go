@@ -16,7 +16,7 @@ type Noise struct {
 }
 
 const (
-	spinsPerRound = 10
+	spinsPerRound = 5
 	spinSteps     = 1_000_000 // one to three milliseconds
 )
 

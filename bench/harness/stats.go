@@ -14,7 +14,7 @@ const (
 	// it the number says nothing, and a result says so.
 	NoiseBound = 1.5
 
-	resamples = 4000
+	resamples = 2000
 	// seed makes every interval a function of its samples alone. It has no meaning.
 	seed = 20
 )
