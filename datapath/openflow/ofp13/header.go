@@ -160,7 +160,8 @@ func zeros(dst []byte, n int) []byte {
 }
 
 // pad8 appends zeros until the bytes from start on are a multiple of eight.
-func pad8(dst []byte, start int) []byte { return zeros(dst, -(len(dst)-start)&7) }
+// Eight are appended and those too many taken back, which spares a copy of variable length.
+func pad8(dst []byte, start int) []byte { return u64(dst, 0)[:start+roundUp8(len(dst)-start)] }
 
 // roundUp8 is n rounded up to a multiple of eight.
 func roundUp8(n int) int { return (n + 7) &^ 7 }

@@ -30,24 +30,18 @@ func (e *UnknownFieldError) Error() string {
 	return fmt.Sprintf("unknown OXM field %d of class 0x%04x", e.Field, e.Class)
 }
 
-// appendValue appends the low n bytes of v, n ≤ 16.
+// appendValue appends the low n bytes of v, n ≤ 16. A short value is appended as
+// eight bytes of which those after it are taken back: for every n the same few
+// instructions, on the path of every flow that is sent.
 func appendValue(dst []byte, v flows.Value, n int) []byte {
-	switch n {
-	case 1:
-		return append(dst, byte(v.Lo))
-	case 2:
-		return u16(dst, uint16(v.Lo))
-	case 4:
-		return u32(dst, uint32(v.Lo))
-	case 6:
-		return u32(u16(dst, uint16(v.Lo>>32)), uint32(v.Lo))
-	case 8:
-		return u64(dst, v.Lo)
+	if n > 8 {
+		var b [16]byte
+		binary.BigEndian.PutUint64(b[:], v.Hi)
+		binary.BigEndian.PutUint64(b[8:], v.Lo)
+		return append(dst, b[16-n:]...)
 	}
-	var b [16]byte
-	binary.BigEndian.PutUint64(b[:], v.Hi)
-	binary.BigEndian.PutUint64(b[8:], v.Lo)
-	return append(dst, b[16-n:]...)
+	dst = u64(dst, v.Lo<<(64-8*n))
+	return dst[:len(dst)-8+n]
 }
 
 // parseValue is the big-endian number in b, which has at most 16 bytes.
@@ -63,28 +57,28 @@ func and(v, w flows.Value) flows.Value { return flows.Value{Hi: v.Hi & w.Hi, Lo:
 func wireField(f flows.Field) (class uint16, field uint8, n int, err error) {
 	class, field, n = f.OXMHeader()
 	if n <= 0 || n > 16 {
-		return 0, 0, 0, fmt.Errorf("field %d: not a field of this codec", f)
+		return 0, 0, 0, notInCodec(f)
 	}
 	return class, field, n, nil
 }
 
+func notInCodec(f flows.Field) error { return fmt.Errorf("field %d: not a field of this codec", f) }
+
 // appendOXM appends one OXM TLV. A mask that covers the whole field is left out.
 func appendOXM(dst []byte, f flows.Field, v, mask flows.Value) ([]byte, error) {
-	class, field, n, err := wireField(f)
-	if err != nil {
-		return dst, err
+	class, field, n := f.OXMHeader()
+	if n <= 0 || n > 16 {
+		return dst, notInCodec(f)
 	}
+	header := uint32(class)<<16 | uint32(field)<<9 | uint32(n)
 	masked := mask != f.FullMask()
-	length, hm := n, byte(0)
 	if masked {
-		length, hm = 2*n, 1
+		header += 1<<8 + uint32(n)
 	}
 	if class == classExperimenter {
-		length += 4
-	}
-	dst = append(dst, byte(class>>8), byte(class), field<<1|hm, byte(length))
-	if class == classExperimenter {
-		dst = u32(dst, f.OXMExperimenter())
+		dst = u32(u32(dst, header+4), f.OXMExperimenter())
+	} else {
+		dst = u32(dst, header)
 	}
 	dst = appendValue(dst, v, n)
 	if masked {
