@@ -132,7 +132,11 @@ func (a *app) runBenchmarks(ctx context.Context, r benchRun) error {
 			break
 		}
 	}
-	failed = append(failed, a.emit(measured, func(t *tables, _ format) { t.note(harness.WriteSummary(t.w, measured)) }))
+	failed = append(failed, a.emit(measured, func(t *tables, _ format) {
+		if len(measured) > 0 {
+			t.note(harness.WriteSummary(t.w, measured))
+		}
+	}))
 	return errors.Join(failed...)
 }
 

@@ -166,16 +166,16 @@ func namespaces(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// await waits until there is a network namespace of that name.
+// await waits until there is a network namespace whose name matches a pattern.
 func await(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: await NAMESPACE")
+		ts.Fatalf("usage: await PATTERN")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	ts.Check(poll(ctx, func() (bool, string, error) {
-		_, err := os.Stat("/run/netns/" + args[0])
-		return err == nil, "no namespace " + args[0], nil
+		found, err := filepath.Glob("/run/netns/" + args[0])
+		return len(found) > 0, "no namespace " + args[0], err
 	}))
 }
 
