@@ -22,6 +22,7 @@ func TestDesignsAtTheirSmallest(t *testing.T) {
 		details   []string
 	}{
 		{FirstPacket(), append(slices.Clone(all), peerLimit), []string{nextPacket}},
+		{DatapathFlows(), all, []string{datapathMasks}},
 		{ConnectionRate(), append(slices.Clone(all), peerLimit), []string{cpuPerConnection}},
 	} {
 		t.Run(c.benchmark.Name, func(t *testing.T) {
