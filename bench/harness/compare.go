@@ -15,10 +15,12 @@ const Negligible = 0.02
 type Difference struct {
 	Benchmark string `json:"benchmark"`
 	Unit      string `json:"unit"`
+	// Exact says that both results are counts, which are compared as they are.
+	Exact bool `json:"exact,omitempty"`
 	// Warnings say what else differs, so that the change may not be ours.
 	Warnings []string `json:"warnings,omitempty"`
-	// Reference is the peer that the others are taken relative to in each run; empty if
-	// no limit and no rival is in both: then the values themselves are compared.
+	// Reference is the peer that the others are taken relative to in each run; empty for counts, and
+	// if no limit and no rival is in both: then the values themselves are compared.
 	Reference string   `json:"reference,omitempty"`
 	Changes   []Change `json:"changes"`
 	// Unpaired are the peers that only one of the results has measured, and which.
@@ -64,7 +66,10 @@ func Compare(before, after *Result) (*Difference, error) {
 		return nil, fmt.Errorf("benchmark %s has changed: %s, %s is better, then %s, %s is better: the results cannot be compared",
 			before.Benchmark, before.Unit, before.Better, after.Unit, after.Better)
 	}
-	d := &Difference{Benchmark: after.Benchmark, Unit: after.Unit, Warnings: warnings(before, after), Reference: commonReference(before, after)}
+	d := &Difference{Benchmark: after.Benchmark, Unit: after.Unit, Exact: before.Exact && after.Exact, Warnings: warnings(before, after)}
+	if !d.Exact {
+		d.Reference = commonReference(before, after)
+	}
 	for i := range after.Peers {
 		p := &after.Peers[i]
 		old := before.peer(p.Name)
@@ -130,22 +135,25 @@ func (d *Difference) change(before, after *Result, p *PeerResult, detail string)
 		return c, false
 	}
 	c.Relative, c.Old, c.New = relative, Median(was), Median(now)
-	exact := before.Exact && after.Exact
 	if c.Old > 0 && finite(c.New/c.Old) {
 		factor := c.New / c.Old
 		c.Factor = &factor
 	}
-	if !exact && min(len(was), len(now)) >= MinRounds {
-		c.Interval = factorInterval(was, now)
+	a, b := &Interval{c.Old, c.Old}, &Interval{c.New, c.New}
+	if !d.Exact {
+		a, b = medianInterval(was), medianInterval(now)
+		if a != nil && b != nil {
+			c.Interval = factorInterval(was, now)
+		}
 	}
-	c.Verdict = c.judge(exact)
+	c.Verdict = c.judge(a, b)
 	return c, true
 }
 
 // series are the values of a peer in both runs, as ratios to the reference if both have them. The reference
-// itself is taken as it is, and so are counts, which no machine makes larger.
+// itself is taken as it is.
 func (d *Difference) series(before, after *Result, peer, detail string) (was, now []float64, relative bool) {
-	if d.Reference != "" && d.Reference != peer && !(before.Exact && after.Exact) {
+	if d.Reference != "" && d.Reference != peer {
 		was, now = before.ratios(peer, d.Reference, detail), after.ratios(peer, d.Reference, detail)
 		if was != nil && now != nil {
 			return was, now, true
@@ -182,30 +190,18 @@ func factorInterval(was, now []float64) *Interval {
 	return span(factors)
 }
 
-// judge concludes by the interval; counts are exact.
-func (c Change) judge(exact bool) ChangeVerdict {
+// judge concludes by the interval of the factor, or where there is none, by those of the medians.
+func (c Change) judge(was, now *Interval) ChangeVerdict {
 	better, worse := ChangeBetter, ChangeWorse
 	if c.Better == Lower {
 		better, worse = worse, better
 	}
-	if exact {
-		switch {
-		case c.New > c.Old:
-			return better
-		case c.New < c.Old:
-			return worse
-		}
-		return ChangeNone
-	}
 	switch {
-	case c.Interval == nil:
-		if c.Old == c.New {
-			return ChangeNone
-		}
+	case was == nil || now == nil:
 		return ChangeUntold
-	case c.Interval.Low > 1 && *c.Factor > 1+Negligible:
+	case c.Interval == nil && now.Low > was.High, c.Interval != nil && c.Interval.Low > 1 && *c.Factor > 1+Negligible:
 		return better
-	case c.Interval.High < 1 && *c.Factor < 1-Negligible:
+	case c.Interval == nil && now.High < was.Low, c.Interval != nil && c.Interval.High < 1 && *c.Factor < 1-Negligible:
 		return worse
 	case c.Interval.tooWide():
 		return ChangeNoisy

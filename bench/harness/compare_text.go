@@ -11,9 +11,12 @@ import (
 func (d *Difference) WriteText(w io.Writer) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s: ", d.Benchmark)
-	if d.Reference == "" {
+	switch {
+	case d.Exact:
+		fmt.Fprintln(&b, "counts")
+	case d.Reference == "":
 		fmt.Fprintf(&b, "values in %s; no limit and no rival is in both results, so a change of the machine counts too\n", d.Unit)
-	} else {
+	default:
 		fmt.Fprintf(&b, "each peer relative to %s of the same run\n", d.Reference)
 	}
 	for _, warning := range d.Warnings {
@@ -23,7 +26,7 @@ func (d *Difference) WriteText(w io.Writer) error {
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "peer\told\tnew\tchange\tinterval\tverdict")
 	for _, c := range d.Changes {
-		fmt.Fprintln(t, c.row(d.Unit))
+		fmt.Fprintln(t, d.row(c))
 	}
 	t.Flush() // writing to memory cannot fail
 	for _, u := range d.Unpaired {
@@ -34,19 +37,13 @@ func (d *Difference) WriteText(w io.Writer) error {
 	return err
 }
 
-func (c Change) row(unit string) string {
-	name := c.Peer
-	switch {
-	case c.Detail != "":
+func (d *Difference) row(c Change) string {
+	name, unit, format := c.Peer, " "+d.Unit, (&Result{Exact: d.Exact}).number
+	if c.Detail != "" {
 		name, unit = name+" ("+c.Detail+")", ""
-	case c.Relative:
-		unit = "×"
 	}
 	if c.Relative {
-		unit = "×"
-	}
-	if unit != "" {
-		unit = " " + unit
+		unit = " ×"
 	}
 	factor, interval, verdict := "-", "-", string(c.Verdict)
 	if c.Factor != nil {
@@ -55,7 +52,7 @@ func (c Change) row(unit string) string {
 	if c.Interval != nil {
 		interval = change(c.Interval.Low) + " … " + change(c.Interval.High)
 	}
-	return fmt.Sprintf("%s\t%s%s\t%s%s\t%s\t%s\t%s", name, number(c.Old), unit, number(c.New), unit, factor, interval, verdict)
+	return fmt.Sprintf("%s\t%s%s\t%s%s\t%s\t%s\t%s", name, format(c.Old), unit, format(c.New), unit, factor, interval, verdict)
 }
 
 // change is a factor as a signed percentage, or where it is large as a factor.
