@@ -55,7 +55,7 @@ var (
 	}
 )
 
-// guest is the namespace of a port and its wire.
+// wireOf is the wire of a guest, until the test ends.
 func wireOf(t *testing.T, o *Overlay, p overlay.Port) *netdev.PacketConn {
 	t.Helper()
 	guest, err := o.Guest(p)
@@ -69,6 +69,19 @@ func wireOf(t *testing.T, o *Overlay, p overlay.Port) *netdev.PacketConn {
 	}
 	t.Cleanup(func() { wire.Close() })
 	return wire
+}
+
+// know tells a guest for good where a station is.
+func know(t *testing.T, o *Overlay, guest overlay.Port, s traffic.Station) {
+	t.Helper()
+	ns, err := o.Guest(guest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	if err := run(t.Context(), place{ns: ns}, "ip", "neighbour", "replace", s.Addr.String(), "lladdr", s.MAC.String(), "dev", "eth0", "nud", "permanent"); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func station(p overlay.Port) traffic.Station { return traffic.Station{MAC: p.MAC(), Addr: p.Addr()} }
@@ -106,6 +119,7 @@ func TestOverlay(t *testing.T) {
 	})
 	spoofed := station(near)
 	spoofed.Addr = netip.MustParseAddr("10.0.9.9")
+	know(t, o, far, spoofed) // or it would not answer in any case
 	for name, c := range map[string]struct{ from, to traffic.Station }{
 		"isolates":    {station(near), station(foreign)},
 		"spoof guard": {spoofed, station(far)},
