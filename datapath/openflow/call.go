@@ -111,16 +111,11 @@ func (c *Conn) deliverError(e *ofp13.Error) {
 		}
 	}
 	if c.opts.OnError != nil {
-		c.offer(e)
+		c.offer(event{other: e})
 	}
 }
 
-func (k *call) signal() {
-	select {
-	case k.wake <- struct{}{}:
-	default:
-	}
-}
+func (k *call) signal() { signal(k.wake) }
 
 // next waits for more of the reply. It returns what has come since the last time
 // and whether that was all.
@@ -231,16 +226,6 @@ func (c *Conn) SetRole(ctx context.Context, r Role, generation uint64) (Role, ui
 // SetAsync says which asynchronous messages the switch sends on this connection.
 func (c *Conn) SetAsync(ctx context.Context, a ofp13.AsyncConfig) error {
 	b, err := ofp13.AppendSetAsync(nil, c.xids(1), a)
-	if err != nil {
-		return err
-	}
-	return c.send(ctx, b)
-}
-
-// PacketOut sends a packet through the switch. It returns when the message is
-// queued; what the switch finds wrong with it goes to Options.OnError.
-func (c *Conn) PacketOut(ctx context.Context, m PacketOut) error {
-	b, err := ofp13.AppendPacketOut(nil, c.xids(1), m)
 	if err != nil {
 		return err
 	}

@@ -207,10 +207,7 @@ func (c *Conn) bundle(ctx context.Context, ops []flows.Op) (err error) {
 // coming. A bundle that the switch is not told about idles out by itself.
 func (c *Conn) discard(build func([]byte, uint32) ([]byte, error)) {
 	if b, err := build(nil, c.xids(1)); err == nil {
-		select {
-		case c.out <- b:
-		default:
-		}
+		c.trySend(b)
 	}
 }
 

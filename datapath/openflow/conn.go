@@ -3,6 +3,7 @@ package openflow
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -40,10 +41,10 @@ type Conn struct {
 	cancel context.CancelCauseFunc
 	group  errgroup.Group
 
-	out    chan []byte   // batches of whole messages, for the writer
+	out    *outbox       // batches of whole messages, for the writer
 	urgent chan []byte   // echoes, which overtake batches
 	free   chan []byte   // batches to be used again
-	events chan any      // for the dispatcher
+	events *events       // for the dispatcher
 	commit chan struct{} // of size one: held by the Commit under way
 
 	heard   atomic.Int64 // when the last whole message came, ns since start
@@ -126,6 +127,19 @@ func readMessage(r io.Reader) (ofp13.Header, []byte, error) {
 // read is the reader.
 func (c *Conn) read() error {
 	for {
+		// What came in one read of the connection is handled at one time.
+		waits := !c.whole()
+		if waits {
+			c.events.publish()
+		}
+		packetIn, err := c.readPacketIn()
+		if err != nil {
+			return err
+		}
+		if packetIn {
+			c.noteHeard(waits)
+			continue
+		}
 		h, b, err := readMessage(c.br)
 		if err != nil {
 			if errors.Is(err, io.EOF) {
@@ -136,11 +150,54 @@ func (c *Conn) read() error {
 		if h.Version != ofp13.Version {
 			return fmt.Errorf("%v of version 0x%02x after OpenFlow 1.3 was negotiated", h.Type, h.Version)
 		}
-		c.heard.Store(int64(time.Since(c.start)))
+		c.noteHeard(waits)
 		if err := c.handle(h, b); err != nil {
 			return err
 		}
 	}
+}
+
+// whole reports whether the next message has been read from the connection already, and is
+// only to be taken from the buffer.
+func (c *Conn) whole() bool {
+	n := c.br.Buffered()
+	if n < ofp13.HeaderLen {
+		return false
+	}
+	head, err := c.br.Peek(ofp13.HeaderLen)
+	return err == nil && n >= int(binary.BigEndian.Uint16(head[2:]))
+}
+
+// noteHeard notes when the last whole message came; one that did not have to be waited for came with
+// the one before.
+func (c *Conn) noteHeard(waited bool) {
+	if waited {
+		c.heard.Store(int64(time.Since(c.start)))
+	}
+}
+
+// readPacketIn takes the next message if that is a packet-in, without a copy of it: of
+// these there may be a million in a second. Whatever is wrong with the connection it leaves for readMessage
+// to find.
+func (c *Conn) readPacketIn() (bool, error) {
+	head, err := c.br.Peek(ofp13.HeaderLen)
+	if err != nil || head[0] != ofp13.Version || ofp13.MsgType(head[1]) != ofp13.TypePacketIn {
+		return false, nil
+	}
+	n := int(binary.BigEndian.Uint16(head[2:]))
+	b, err := c.br.Peek(n)
+	if err != nil || n < ofp13.HeaderLen {
+		return false, nil
+	}
+	if c.opts.OnPacketIn != nil {
+		in, err := ofp13.DecodePacketIn(b)
+		if err != nil {
+			return false, err
+		}
+		c.offer(event{packetIn: in})
+	}
+	_, err = c.br.Discard(n)
+	return true, err
 }
 
 // handle deals with one message without ever waiting. An error ends the session.
@@ -163,22 +220,13 @@ func (c *Conn) handle(h ofp13.Header, b []byte) error {
 			return err
 		}
 		c.deliverError(e)
-	case ofp13.TypePacketIn:
-		if c.opts.OnPacketIn == nil {
-			return nil
-		}
-		in, err := ofp13.DecodePacketIn(b)
-		if err != nil {
-			return err
-		}
-		c.offer(in)
 	case ofp13.TypeFlowRemoved:
 		if c.opts.OnFlowRemoved == nil {
 			return nil
 		}
 		// One with a match we cannot read is a foreign flow's.
 		if r, err := ofp13.DecodeFlowRemoved(b); err == nil {
-			c.offer(r)
+			c.offer(event{other: r})
 		}
 	case ofp13.TypePortStatus:
 		s, err := ofp13.DecodePortStatus(b)
@@ -201,82 +249,57 @@ func (c *Conn) handle(h ofp13.Header, b []byte) error {
 	return nil
 }
 
-// offer queues an event that may be lost.
-func (c *Conn) offer(e any) {
-	select {
-	case c.events <- e:
-	default:
-		c.dropped.Add(1)
-	}
-}
-
-// must queues an event that may not be lost.
-func (c *Conn) must(e any) error {
-	select {
-	case c.events <- e:
-		return nil
-	default:
-		return fmt.Errorf("%d events wait for a callback of the controller; starting over", cap(c.events))
-	}
-}
-
-// dispatch is the dispatcher.
-func (c *Conn) dispatch() error {
-	for {
-		select {
-		case <-c.ctx.Done():
-			return nil
-		case e := <-c.events:
-			switch e := e.(type) {
-			case PortStatus:
-				call1(c.opts.OnPortStatus, e)
-			case PacketIn:
-				call1(c.opts.OnPacketIn, e)
-			case FlowRemoved:
-				call1(c.opts.OnFlowRemoved, e)
-			case RoleStatus:
-				call1(c.opts.OnRoleStatus, e)
-			case *ofp13.Error:
-				call1(c.opts.OnError, e)
-			}
-		}
-	}
-}
-
-func call1[T any](f func(T), v T) {
-	if f != nil {
-		f(v)
-	}
-}
-
 // write is the writer.
 func (c *Conn) write() error {
 	bw := bufio.NewWriterSize(c.nc, batchSize)
 	for {
-		var b []byte
-		select {
-		case b = <-c.urgent:
-		default:
-			select {
-			case <-c.ctx.Done():
-				return nil
-			case b = <-c.urgent:
-			case b = <-c.out:
-			}
+		g, ok := c.toWrite()
+		if !ok {
+			return nil
 		}
-		if _, err := bw.Write(b); err != nil {
+		if _, err := bw.Write(g.b); err != nil {
 			return err
 		}
-		if cap(b) >= batchSize {
-			select {
-			case c.free <- b[:0]:
-			default:
-			}
-		}
-		if len(c.urgent) == 0 && len(c.out) == 0 {
+		c.recycle(g)
+		if len(c.urgent) == 0 && c.out.empty() {
 			if err := bw.Flush(); err != nil {
 				return err
 			}
+		}
+	}
+}
+
+// toWrite waits for what is to be written next; echoes come first. It is false when the session has
+// ended.
+func (c *Conn) toWrite() (outgoing, bool) {
+	for {
+		select {
+		case b := <-c.urgent:
+			return outgoing{b: b}, true
+		default:
+		}
+		if g, ok := c.out.pop(); ok {
+			return g, true
+		}
+		select {
+		case <-c.ctx.Done():
+			return outgoing{}, false
+		case b := <-c.urgent:
+			return outgoing{b: b}, true
+		case <-c.out.wake:
+		}
+	}
+}
+
+// recycle keeps the buffer of what has been written.
+func (c *Conn) recycle(g outgoing) {
+	switch {
+	case g.open:
+		c.out.reuse(g.b)
+	case cap(g.b) >= batchSize:
+		select {
+		case c.free <- g.b[:0]:
+		default:
 		}
 	}
 }
@@ -288,19 +311,6 @@ func (c *Conn) batch() []byte {
 		return b
 	default:
 		return make([]byte, 0, batchSize+batchSize/8)
-	}
-}
-
-// send hands whole messages to the writer, waiting while it has enough to do.
-// The buffer belongs to the writer afterwards.
-func (c *Conn) send(ctx context.Context, b []byte) error {
-	select {
-	case <-c.ctx.Done():
-		return c.Err()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case c.out <- b:
-		return nil
 	}
 }
 

@@ -38,8 +38,8 @@ func Connect(ctx context.Context, nc net.Conn, o Options) (*Conn, error) {
 	defer stop()
 	c := &Conn{
 		nc: nc, br: bufio.NewReaderSize(nc, batchSize), peer: peerName(nc), opts: o, start: time.Now(),
-		out: make(chan []byte, batchQueue), urgent: make(chan []byte, urgentQueue),
-		free: make(chan []byte, batchQueue+2), events: make(chan any, o.EventBuffer),
+		out: newOutbox(), urgent: make(chan []byte, urgentQueue),
+		free: make(chan []byte, batchQueue+2), events: newEvents(o.EventBuffer),
 		commit: make(chan struct{}, 1), calls: make(map[uint32]*call),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
