@@ -24,6 +24,8 @@ const (
 	// startTimeout bounds the start of a lab, and stopTimeout its end.
 	startTimeout = 2 * time.Minute
 	stopTimeout  = time.Minute
+	// dirPrefix begins the names of the labs' directories for temporary files.
+	dirPrefix = "ofctl-lab-bench-"
 )
 
 // Lab is two hosts or three with their guests, each with an Open vSwitch of its own, and no
@@ -52,7 +54,7 @@ func startLab(ctx context.Context, up func(*Lab) error) (*Lab, error) {
 	if err := sweep(ctx, labs); err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "ofctl-lab-bench-")
+	dir, err := os.MkdirTemp("", dirPrefix)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +84,7 @@ func labName(pid int, dir string) string {
 	return fmt.Sprintf("bench%d%s", pid, dir[strings.LastIndexByte(dir, '-'):])
 }
 
-var labOfProcess = regexp.MustCompile(`^bench(\d+)-`)
+var labOfProcess = regexp.MustCompile(`^bench(\d+)-(\d+)$`)
 
 // sweep removes the labs of benchmarks that were killed.
 func sweep(ctx context.Context, labs *lab.Manager) error {
@@ -100,6 +102,9 @@ func sweep(ctx context.Context, labs *lab.Manager) error {
 		}
 		if _, err := labs.Down(ctx, l.Name); err != nil {
 			return fmt.Errorf("remove the lab %s that an earlier run has left: %w", l.Name, err)
+		}
+		if err := os.RemoveAll(filepath.Join(os.TempDir(), dirPrefix+m[2])); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -159,6 +164,12 @@ func (l *Lab) Guest(p Port) (*netdev.Namespace, error) {
 // open, the kernel copies every frame of the guest.
 func Wire(guest *netdev.Namespace) (*netdev.PacketConn, error) {
 	return guest.OpenPacket(guestInterface)
+}
+
+// CaptureUnderlay captures what a host sends to (Received) and gets from (Sent) the underlay. The
+// caller closes it.
+func (l *Lab) CaptureUnderlay(host string) (*netdev.PacketConn, error) {
+	return l.labs.CaptureUnderlay(l.name, host)
 }
 
 // FixNeighbour tells a guest for good at which Ethernet address another is.
