@@ -23,6 +23,7 @@ func TestDesignsAtTheirSmallest(t *testing.T) {
 	}{
 		{FirstPacket(), append(slices.Clone(all), peerLimit), []string{nextPacket}},
 		{DatapathFlows(), all, []string{datapathMasks}},
+		{ARPCopies(), all, []string{announcedFrames, unknownFrames}},
 		{ConnectionRate(), append(slices.Clone(all), peerLimit), []string{cpuPerConnection}},
 	} {
 		t.Run(c.benchmark.Name, func(t *testing.T) {
