@@ -37,6 +37,7 @@ type Live struct {
 	size  func() (columns, lines int)
 	drawn int // lines of the last table, to go up
 	bar   *progressbar.ProgressBar
+	sofar *Result // after the last sample, which changes it and nothing else does
 }
 
 // NewLive shows progress on w.
@@ -123,10 +124,13 @@ func cut(text string, columns int) string {
 // frame are the lines of the table.
 func (l *Live) frame(e Event) []string {
 	if e.SoFar == nil {
-		l.bar = nil
+		l.bar, l.sofar = nil, nil
 		return []string{fmt.Sprintf("%s: %s", e.Benchmark, e.Phase)}
 	}
-	r := e.SoFar()
+	if l.sofar == nil || e.Phase == Measured {
+		l.sofar = e.SoFar()
+	}
+	r := l.sofar
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s: %s\n", r.Benchmark, r.Title)
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
