@@ -14,7 +14,7 @@ import (
 // Parts that both States share by pointer are skipped, so after a recompilation
 // the cost is that of what changed.
 func Diff(have, want *State) *Delta {
-	oldParts, freshParts := have.unshared(want), want.unshared(have)
+	oldParts, freshParts := differing(have, want)
 	d := new(Delta)
 	diffFlows(d, indexFlows(oldParts), freshParts)
 
@@ -95,7 +95,7 @@ func diffNumbered[E any](old, fresh map[uint32]E, equal func(E, E) bool, ours fu
 // Part, with the foreign entries of have where they were. A deletion of what is
 // not there changes nothing, as on a switch.
 func Apply(have *State, d *Delta) *State {
-	parts := have.unshared(nil)
+	parts, _ := differing(have, nil)
 	held, e := indexFlows(parts), indexNumbered(parts)
 	for _, f := range d.DelFlows {
 		delete(held, f.Key())

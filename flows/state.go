@@ -58,6 +58,15 @@ func (s *State) Parts() iter.Seq2[PartID, *Part] {
 	}
 }
 
+// CloneParts is a copy of the map that the State is made of, with the same Parts in
+// it, for a State that has most of them too.
+func (s *State) CloneParts() map[PartID]*Part {
+	if s == nil || s.parts == nil {
+		return map[PartID]*Part{}
+	}
+	return maps.Clone(s.parts)
+}
+
 // sortedParts are the names of the parts in ascending order.
 func (s *State) sortedParts() []PartID {
 	if s == nil {
@@ -148,7 +157,7 @@ func (s *State) Equal(t *State) bool {
 	if s.NumFlows() != t.NumFlows() || s.NumGroups() != t.NumGroups() || s.NumMeters() != t.NumMeters() {
 		return false
 	}
-	ours, theirs := s.unshared(t), t.unshared(s)
+	ours, theirs := differing(s, t)
 	a, b := indexNumbered(ours), indexNumbered(theirs)
 	return maps.EqualFunc(indexFlows(ours), indexFlows(theirs), (*Flow).Equal) &&
 		maps.EqualFunc(a.groups, b.groups, (*Group).Equal) &&
@@ -176,16 +185,44 @@ func (p *Part) meters() []*Meter {
 	return p.Meters
 }
 
-// unshared are the parts of s that are not, by pointer, the same part of t.
-// What both share cannot differ.
-func (s *State) unshared(t *State) []*Part {
-	var parts []*Part
-	for id, p := range s.Parts() {
-		if p != nil && p != t.Part(id) {
-			parts = append(parts, p)
+// differing are the parts of both that are not, by pointer, the same part of the
+// other: what both share cannot differ. It looks at each part once, unless want
+// lacks some.
+func differing(have, want *State) (old, fresh []*Part) {
+	met := 0 // parts of have
+	for id, w := range want.Parts() {
+		h, held := have.get(id)
+		if held {
+			met++
+		}
+		if h == w {
+			continue
+		}
+		if w != nil {
+			fresh = append(fresh, w)
+		}
+		if h != nil {
+			old = append(old, h)
 		}
 	}
-	return parts
+	if have == nil || met == len(have.parts) {
+		return old, fresh
+	}
+	for id, h := range have.Parts() {
+		if _, wanted := want.get(id); !wanted && h != nil {
+			old = append(old, h)
+		}
+	}
+	return old, fresh
+}
+
+// get is Part, and whether there is an entry of that name at all.
+func (s *State) get(id PartID) (p *Part, ok bool) {
+	if s == nil {
+		return nil, false
+	}
+	p, ok = s.parts[id]
+	return p, ok
 }
 
 func indexFlows(parts []*Part) map[Key]*Flow {

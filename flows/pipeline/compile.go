@@ -3,7 +3,6 @@ package pipeline
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/ofctl-lab/ofctl-lab/flows"
@@ -70,7 +69,7 @@ func Recompile(prev *flows.State, old, next *topo.Snapshot, host string) (*flows
 	if slices.Equal(before, after) {
 		return prev, nil // what changed is on other hosts
 	}
-	parts := maps.Collect(prev.Parts())
+	parts := prev.CloneParts()
 	for len(before) > 0 || len(after) > 0 {
 		switch {
 		case len(after) == 0 || len(before) > 0 && before[0].Network.ID < after[0].Network.ID:
