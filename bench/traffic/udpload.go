@@ -27,8 +27,9 @@ const (
 	// kernel's default buffer, net.core.rmem_default, which 212992 bytes hold 277 of
 	// (each counts 768): more only makes the kernel drop them there.
 	window = 8 * burst
-	// silence is after what time without an arrival all that is on the way is lost.
-	silence = 50 * time.Millisecond
+	// silence is after what time without an arrival all that is on the way is lost. On a busy
+	// machine a switch may not run for tens of milliseconds.
+	silence = 250 * time.Millisecond
 	// receiveBuffer is so large that the receiver loses nothing of a window, in bytes.
 	receiveBuffer = 4 << 20
 )

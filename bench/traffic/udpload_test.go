@@ -13,8 +13,19 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 )
 
+// answers waits until the far end is reached: the link is up and its address known.
+func answers(t *testing.T, from *netdev.Namespace) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := NewEcho(wire(t, from), near, far).FirstReply(ctx, time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func udpLoad(t *testing.T, from, to *netdev.Namespace, payload int) *UDPLoad {
 	t.Helper()
+	answers(t, from)
 	d, err := OpenUDPLoad(from, to, far.Addr, payload)
 	if err != nil {
 		t.Fatal(err)
