@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/ofctl-lab/ofctl-lab/bench/workload"
@@ -33,6 +34,9 @@ const (
 	lastXID = 0xfffffffe
 	// rawTimeout bounds one run.
 	rawTimeout = 2 * time.Minute
+	// rawPiece is how many bytes are written at once. Everything in one write of many
+	// megabytes came out slower, and a limit has to be the best there is.
+	rawPiece = 64 << 10
 )
 
 func appendHeader(b []byte, typ byte, length uint16, xid uint32) []byte {
@@ -132,8 +136,13 @@ func (c *rawConn) next() (typ byte, xid uint32, err error) {
 func rawSend(c *rawConn, b []byte) error {
 	written := make(chan error, 1)
 	go func() {
-		_, err := c.Write(b)
-		written <- err
+		for piece := range slices.Chunk(b, rawPiece) {
+			if _, err := c.Write(piece); err != nil {
+				written <- err
+				return
+			}
+		}
+		written <- nil
 	}()
 	for {
 		typ, xid, err := c.next()
