@@ -3,6 +3,8 @@ package suite
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"regexp"
@@ -138,5 +140,50 @@ func TestSampleCountsTheFlows(t *testing.T) {
 	_, err := sample(p.sendRaw(rawFlows(3)))(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "3 flows instead of 4") {
 		t.Errorf("error: %v", err)
+	}
+}
+
+// A peer that ends before the bridge could connect is an error with its own words,
+// at once.
+func TestPeerThatEndsIsNotWaitedFor(t *testing.T) {
+	_, err := runPeer(t.Context(), &bridge.Bridge{}, func(netip.AddrPort) *exec.Cmd {
+		return exec.Command("sh", "-c", "echo out of order >&2; exit 3")
+	})
+	if err == nil || !strings.Contains(err.Error(), "out of order") || !strings.Contains(err.Error(), "exit status 3") {
+		t.Errorf("error: %v", err)
+	}
+}
+
+func TestWaitListeningDoesNotConnect(t *testing.T) {
+	addr, err := freeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := waitListening(gone, addr); err == nil {
+		t.Error("nobody listens, and it was not noticed")
+	}
+	l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(addr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := waitListening(t.Context(), addr); err != nil {
+		t.Error(err)
+	}
+	// The first connection to be accepted is this one.
+	ours, err := net.Dial("tcp", addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	first, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if first.RemoteAddr().String() != ours.LocalAddr().String() {
+		t.Errorf("%s connected before %s", first.RemoteAddr(), ours.LocalAddr())
 	}
 }
