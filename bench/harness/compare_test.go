@@ -54,6 +54,7 @@ func TestCompareVerdicts(t *testing.T) {
 		{"lower, worse", Lower, around(50, 0.01), around(60, 0.01), ChangeWorse, true},
 		{"the same", Higher, around(50, 0.05), around(50, 0.05), ChangeNone, false},
 		{"negligible", Lower, around(50, 0.001), around(50.5, 0.001), ChangeNone, false},
+		{"negligible, downwards", Lower, around(50.5, 0.001), around(50, 0.001), ChangeNone, false},
 		{"noisy", Lower, around(50, 0.9), around(55, 0.9), ChangeNoisy, false},
 		{"few rounds", Lower, []float64{50, 50}, []float64{60, 60}, ChangeUntold, false},
 		{"count, worse", Lower, []float64{50}, []float64{51}, ChangeWorse, true},
