@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -116,7 +117,7 @@ func (a *app) runBenchmarks(ctx context.Context, r benchRun) error {
 	complete := 0
 	for _, b := range r.chosen {
 		res, err := harness.Measure(ctx, b, r.options)
-		if res != nil {
+		if res != nil && slices.ContainsFunc(res.Peers, func(p harness.PeerResult) bool { return p.Measured() }) {
 			measured = append(measured, res)
 			if f == formatTable || f == formatWide {
 				failed = append(failed, res.WriteText(a.out))
