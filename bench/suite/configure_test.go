@@ -54,57 +54,80 @@ func TestConfigureAtItsSmallest(t *testing.T) {
 	if diff := cmp.Diff([]string{"ofctl-lab, one network", "OVN, one network", "ofctl-lab, 10 networks", "OVN, 10 networks"}, peers); diff != "" {
 		t.Errorf("peers (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{controlCPU, controlPSS, flowsPerHost, switchCPU}, slices.Sorted(maps.Keys(res.Peers[0].Detail))); diff != "" {
+	if diff := cmp.Diff([]string{controlCPU, controlPSS, flowsPerHost, switchCPU, tooEarly}, slices.Sorted(maps.Keys(res.Peers[0].Detail))); diff != "" {
 		t.Errorf("details (-want +got):\n%s", diff)
 	}
 	nothingLeft(t)
 }
 
-// switches pretend: the flows are as told, and not what a controller has made.
+// switches pretend: their flows are as told, and not what a controller has made.
 type switches struct {
 	controlled
-	flows int
+	counts [][2]int // of both hosts, at each time that they are counted; the last one stays
 }
 
 func (s *switches) Up(context.Context, overlay.Topology) error { return nil }
 func (s *switches) CPU() (time.Duration, error)                { return 0, nil }
-func (s *switches) Hosts() []string                            { return []string{overlay.Host1} }
+func (s *switches) Hosts() []string                            { return []string{overlay.Host1, overlay.Host2} }
 func (s *switches) ControlPlane() ([]overlay.Process, error)   { return nil, nil }
 
-func (s *switches) FlowCount(context.Context, string) (int, error) { return s.flows, nil }
+func (s *switches) FlowCount(_ context.Context, host string) (int, error) {
+	if host == overlay.Host1 {
+		return s.counts[0][0], nil
+	}
+	n := s.counts[0][1]
+	if len(s.counts) > 1 {
+		s.counts = s.counts[1:]
+	}
+	return n, nil
+}
 
-// A controller that says it is done before the flows are there, or leaves flows behind, has
-// no figure.
+// A controller that says it is done before the flows are there is timed until they are, and
+// one that never gets there, or leaves flows behind, has no figure.
 func TestConfigureCountsTheFlows(t *testing.T) {
+	few, all := [2]int{5, 5}, [2]int{50, 50}
 	for name, c := range map[string]struct {
-		less, whole [2]int // flows, in the first and in the second sample
+		less, whole [2][][2]int // counts, in the first and in the second sample
+		late        bool        // the second sample
 		want        string
 	}{
-		"all there":         {[2]int{10, 10}, [2]int{100, 100}, ""},
-		"said too early":    {[2]int{10, 10}, [2]int{12, 12}, "that cannot be all of 20 ports"},
-		"left behind":       {[2]int{10, 11}, [2]int{100, 100}, "hold 11 flows, and held 10"},
-		"not the same each": {[2]int{10, 10}, [2]int{100, 99}, "hold 99 flows, and held 100"},
+		"all there":     {[2][][2]int{{few}, {few}}, [2][][2]int{{all}, {all}}, false, ""},
+		"late":          {[2][][2]int{{few}, {few}}, [2][][2]int{{all}, {{50, 5}, {50, 20}, all}}, true, ""},
+		"late at first": {[2][][2]int{{few}, {few}}, [2][][2]int{{few, {50, 5}, all}, {all}}, false, ""},
+		"never":         {[2][][2]int{{few}, {few}}, [2][][2]int{{{50, 5}}, {all}}, false, "the switches hold [50 5] flows"},
+		"none at all":   {[2][][2]int{{few}, {few}}, [2][][2]int{{few}, {all}}, false, "46 at least"},
+		"left behind":   {[2][][2]int{{few}, {{5, 6}}}, [2][][2]int{{all}, {all}}, false, "hold [5 6] flows, and held 10 in sum"},
+		"not the same":  {[2][][2]int{{few}, {few}}, [2][][2]int{{all}, {{50, 49}}}, false, "hold [50 49] flows, and held 100 in sum"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &switches{}
 			round := 0
-			conf := &configuring{less: spread(2, 1), whole: spread(20, 1), contender: &contender{
+			patience := time.Minute // never used up where the flows do come
+			if c.want != "" {
+				patience = time.Millisecond
+			}
+			conf := &configuring{less: spread(2, 1), whole: spread(20, 1), patience: patience, contender: &contender{
 				controlled: s,
 				apply: func(_ context.Context, to overlay.Topology) error {
-					s.flows = c.less[round]
+					s.counts = c.less[round]
 					if len(to.Ports) > 2 {
-						s.flows = c.whole[round]
+						s.counts = c.whole[round]
 					}
 					return nil
 				},
 			}}
+			var last harness.Sample
 			var err error
 			for round = range 2 {
-				_, sampleErr := conf.sample(t.Context())
+				var sampleErr error
+				last, sampleErr = conf.sample(t.Context())
 				err = errors.Join(err, sampleErr)
 			}
 			if got := fmt.Sprint(err); c.want == "" && err != nil || !strings.Contains(got, c.want) {
 				t.Errorf("error %q, want %q", got, c.want)
+			}
+			if early := last.Detail[tooEarly]; c.want == "" && (early > 0 != c.late || early > last.Value) {
+				t.Errorf("the word came %v ms too early, in a sample of %v ms", early, last.Value)
 			}
 		})
 	}

@@ -93,17 +93,17 @@ func (c *contender) prepare(ctx context.Context, t overlay.Topology) error {
 	return c.configure(ctx, t)
 }
 
-// flows is the number of flows in all switches.
-func (c *contender) flows(ctx context.Context) (int, error) {
-	sum := 0
+// flows is the number of flows in each host's switch.
+func (c *contender) flows(ctx context.Context) ([]int, error) {
+	var counts []int
 	for _, host := range c.Hosts() {
 		n, err := c.FlowCount(ctx, host)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		sum += n
+		counts = append(counts, n)
 	}
-	return sum, nil
+	return counts, nil
 }
 
 // usage is what a contender has used until now.
