@@ -28,7 +28,7 @@ func ConnectionRate() harness.Benchmark {
 			harness.Comparison{Peer: peer, Against: peerOVN, Aim: 1},
 			harness.Comparison{Peer: peer, Against: peerOVN, Aim: 1, Detail: cpuPerConnection, Better: harness.Lower},
 			harness.Comparison{Peer: peer, Against: peerVLAN},
-			harness.Comparison{Peer: peer, Against: peerLimit})
+			harness.Comparison{Peer: peer, Against: peerTunnel})
 	}
 	return b
 }
@@ -57,7 +57,7 @@ func setUpConnections(ctx context.Context, size harness.Size) (*harness.Bench, e
 		return nil, fmt.Errorf("%d ms for each sample: want 1 … %d", scale, maxConnectionWindow)
 	}
 	window := time.Duration(scale) * time.Millisecond
-	s, err := startDesigns(ctx, append(ourDesigns(), peerVLAN, peerOVN, peerLimit), 1)
+	s, err := startDesigns(ctx, append(ourDesigns(), peerVLAN, peerOVN, peerTunnel, peerLimit), 1)
 	if err != nil {
 		return nil, err
 	}

@@ -21,10 +21,10 @@ func TestDesignsAtTheirSmallest(t *testing.T) {
 		peers     []string
 		details   []string
 	}{
-		{FirstPacket(), append(slices.Clone(all), peerLimit), []string{nextPacket}},
+		{FirstPacket(), append(slices.Clone(all), peerTunnel, peerLimit), []string{nextPacket}},
 		{DatapathFlows(), all, []string{datapathMasks}},
 		{ARPCopies(), all, []string{announcedFrames, unknownFrames}},
-		{ConnectionRate(), append(slices.Clone(all), peerLimit), []string{cpuPerConnection}},
+		{ConnectionRate(), append(slices.Clone(all), peerTunnel, peerLimit), []string{cpuPerConnection}},
 	} {
 		t.Run(c.benchmark.Name, func(t *testing.T) {
 			res, err := harness.Measure(t.Context(), c.benchmark, harness.Options{Rounds: 1, Size: harness.Size{Smallest: true}})
