@@ -41,11 +41,13 @@ type Conn struct {
 	cancel context.CancelCauseFunc
 	group  errgroup.Group
 
-	out    *outbox       // batches of whole messages, for the writer
-	urgent chan []byte   // echoes, which overtake batches
-	free   chan []byte   // batches to be used again
-	events *events       // for the dispatcher
-	commit chan struct{} // of size one: held by the Commit under way
+	out    *outbox     // batches of whole messages, for the writer
+	urgent chan []byte // echoes, which overtake batches
+	free   chan []byte // batches to be used again
+	events *events     // for the dispatcher
+
+	packetIns ofp13.PacketInDecoder // the reader's
+	commit    chan struct{}         // of size one: held by the Commit under way
 
 	heard   atomic.Int64 // when the last whole message came, ns since start
 	start   time.Time
@@ -127,17 +129,13 @@ func readMessage(r io.Reader) (ofp13.Header, []byte, error) {
 // read is the reader.
 func (c *Conn) read() error {
 	for {
-		// What came in one read of the connection is handled at one time.
-		waits := !c.whole()
-		if waits {
-			c.events.publish()
-		}
-		packetIn, err := c.readPacketIn()
+		waited := c.fill()
+		n, err := c.takePacketIns()
 		if err != nil {
 			return err
 		}
-		if packetIn {
-			c.noteHeard(waits)
+		if n > 0 {
+			c.noteHeard(waited)
 			continue
 		}
 		h, b, err := readMessage(c.br)
@@ -150,54 +148,64 @@ func (c *Conn) read() error {
 		if h.Version != ofp13.Version {
 			return fmt.Errorf("%v of version 0x%02x after OpenFlow 1.3 was negotiated", h.Type, h.Version)
 		}
-		c.noteHeard(waits)
+		c.noteHeard(waited)
 		if err := c.handle(h, b); err != nil {
 			return err
 		}
 	}
 }
 
-// whole reports whether the next message has been read from the connection already, and is
-// only to be taken from the buffer.
-func (c *Conn) whole() bool {
-	n := c.br.Buffered()
-	if n < ofp13.HeaderLen {
-		return false
+// fill waits until the next message is whole in the buffer, and reports whether it had to. What is
+// wrong with the connection it leaves for readMessage to find and say.
+func (c *Conn) fill() (waited bool) {
+	for n := ofp13.HeaderLen; ; {
+		waits := c.br.Buffered() < n
+		if waits {
+			c.events.publish()
+			waited = true
+		}
+		head, err := c.br.Peek(n)
+		length := 0
+		if err == nil {
+			length = int(binary.BigEndian.Uint16(head[2:]))
+		}
+		if length <= n {
+			return waited
+		}
+		n = length
 	}
-	head, err := c.br.Peek(ofp13.HeaderLen)
-	return err == nil && n >= int(binary.BigEndian.Uint16(head[2:]))
 }
 
-// noteHeard notes when the last whole message came; one that did not have to be waited for came with
-// the one before.
+// noteHeard notes when the last whole message came; one that did not have to be waited
+// for came with the one before.
 func (c *Conn) noteHeard(waited bool) {
 	if waited {
 		c.heard.Store(int64(time.Since(c.start)))
 	}
 }
 
-// readPacketIn takes the next message if that is a packet-in, without a copy of it: of
-// these there may be a million in a second. Whatever is wrong with the connection it leaves for readMessage
-// to find.
-func (c *Conn) readPacketIn() (bool, error) {
-	head, err := c.br.Peek(ofp13.HeaderLen)
-	if err != nil || head[0] != ofp13.Version || ofp13.MsgType(head[1]) != ofp13.TypePacketIn {
-		return false, nil
-	}
-	n := int(binary.BigEndian.Uint16(head[2:]))
-	b, err := c.br.Peek(n)
-	if err != nil || n < ofp13.HeaderLen {
-		return false, nil
-	}
-	if c.opts.OnPacketIn != nil {
-		in, err := ofp13.DecodePacketIn(b)
-		if err != nil {
-			return false, err
+// takePacketIns takes the packet-ins that are whole in the buffer, up to the first message of
+// another kind, without making copies of messages: there may be a million in a second.
+func (c *Conn) takePacketIns() (n int, err error) {
+	all, _ := c.br.Peek(c.br.Buffered()) // no more than there is
+	rest := all
+	for len(rest) >= ofp13.HeaderLen && rest[0] == ofp13.Version && ofp13.MsgType(rest[1]) == ofp13.TypePacketIn {
+		length := int(binary.BigEndian.Uint16(rest[2:]))
+		if length < ofp13.HeaderLen || length > len(rest) {
+			break
 		}
-		c.offer(event{packetIn: in})
+		if c.opts.OnPacketIn != nil {
+			in, err := c.packetIns.Decode(rest[:length])
+			if err != nil {
+				return n, err
+			}
+			c.offer(event{packetIn: in})
+		}
+		rest = rest[length:]
+		n++
 	}
-	_, err = c.br.Discard(n)
-	return true, err
+	_, err = c.br.Discard(len(all) - len(rest))
+	return n, err
 }
 
 // handle deals with one message without ever waiting. An error ends the session.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/ofctl-lab/ofctl-lab/flows"
@@ -194,38 +193,4 @@ func AppendPacketIn(dst []byte, xid uint32, m PacketIn) ([]byte, error) {
 		return dst[:start], fmt.Errorf("packet-in: %w", err)
 	}
 	return end(append(zeros(dst, 2), m.Data...), start)
-}
-
-// DecodePacketIn reads an OFPT_PACKET_IN; the data is copied. A metadata field
-// that is unknown is skipped, since the switch adds what it sees fit.
-func DecodePacketIn(b []byte) (PacketIn, error) {
-	_, p, err := message(b, TypePacketIn, 34)
-	if err != nil {
-		return PacketIn{}, err
-	}
-	in := PacketIn{
-		TotalLen: binary.BigEndian.Uint16(p[4:]),
-		Reason:   p[6],
-		Table:    p[7],
-		Cookie:   flows.Cookie(binary.BigEndian.Uint64(p[8:])),
-	}
-	padded, oxmEnd, err := matchLen(p[16:])
-	if err != nil {
-		return in, fmt.Errorf("packet-in: %w", err)
-	}
-	for o := p[20 : 16+oxmEnd]; len(o) > 0; {
-		if len(o) < 4 || len(o) < 4+int(o[3]) {
-			return in, fmt.Errorf("packet-in: %d bytes of a match field left", len(o))
-		}
-		if e, _, err := parseOXM(o); err == nil {
-			in.Match = in.Match.WithMask(e.Field, e.Value, e.Mask)
-		}
-		o = o[4+int(o[3]):]
-	}
-	data := p[16+padded:]
-	if len(data) < 2 {
-		return in, fmt.Errorf("packet-in: %d bytes after the match, want at least 2", len(data))
-	}
-	in.Data = slices.Clone(data[2:])
-	return in, nil
 }
