@@ -3,6 +3,7 @@ package controller
 import (
 	"bytes"
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -27,6 +28,13 @@ type quarantined struct {
 	ifaceID  string
 }
 
+// lostNumber is a number that the switch has taken from a row.
+type lostNumber struct {
+	port uint32
+	// early says that the database had not shown the number yet. It still may.
+	early bool
+}
+
 // binder turns what one host shows into bindings. It is one goroutine for the
 // life of the controller, so that bindings outlive sessions: a host whose OVSDB
 // went away still forwards.
@@ -37,9 +45,10 @@ type binder struct {
 	settled func()
 
 	bound map[uuid.UUID]row
+	early announcements
 	// gone are rows whose number the switch reported as deleted; they stay
 	// unbound until the row has another number or the number is reported again.
-	gone       map[uuid.UUID]uint32
+	gone       map[uuid.UUID]lostNumber
 	quarantine map[uint32]quarantined
 	seen       observation
 	shown      bool // the first facts are committed
@@ -73,7 +82,8 @@ func newBinder(h *host, e *engine, settled func()) *binder {
 	return &binder{
 		h: h, engine: e, settled: settled,
 		bound:      map[uuid.UUID]row{},
-		gone:       map[uuid.UUID]uint32{},
+		early:      announcements{session: h.conn.Load, byName: map[string]portEvent{}},
+		gone:       map[uuid.UUID]lostNumber{},
 		quarantine: map[uint32]quarantined{},
 	}
 }
@@ -104,23 +114,32 @@ func (b *binder) run(ctx context.Context) error {
 
 // portEvent notes what the switch said about a number before the database did.
 func (b *binder) portEvent(e portEvent) {
-	for _, r := range rows(b.h.facts.Load()) {
-		switch {
-		case r.port != e.port:
-		case e.gone:
-			b.gone[r.iface] = r.port
-		default:
-			delete(b.gone, r.iface)
+	facts := b.h.facts.Load()
+	if e.gone {
+		for _, r := range rows(facts, &b.early) {
+			if r.port == e.port {
+				b.lose(r, facts)
+			}
 		}
-	}
-	if !e.gone {
-		return
-	}
-	for _, r := range b.bound {
-		if r.port == e.port {
-			b.gone[r.iface] = r.port
+		for _, r := range b.bound {
+			if r.port == e.port {
+				b.lose(r, facts)
+			}
 		}
+	} else {
+		maps.DeleteFunc(b.gone, func(_ uuid.UUID, lost lostNumber) bool { return lost.port == e.port })
 	}
+	b.early.note(e)
+}
+
+// lose notes that the switch has taken a row's number away.
+func (b *binder) lose(r row, f *ovsdb.Facts) {
+	early := false
+	if f != nil {
+		i, shown := f.Interfaces[r.iface]
+		early = shown && i.OFPort == 0
+	}
+	b.gone[r.iface] = lostNumber{port: r.port, early: early}
 }
 
 // reconcile commits the difference between what the host shows and what is bound.
@@ -128,6 +147,7 @@ func (b *binder) reconcile(ctx context.Context) {
 	if b.h.forgotten.Swap(false) {
 		clear(b.bound)
 		clear(b.gone)
+		clear(b.early.byName)
 		clear(b.quarantine)
 		b.seen = observation{}
 	}
@@ -135,8 +155,9 @@ func (b *binder) reconcile(ctx context.Context) {
 	if facts == nil {
 		return
 	}
-	shown := rows(facts)
-	b.forget(shown)
+	b.early.confirm(facts)
+	shown := rows(facts, &b.early)
+	b.forget(facts)
 	synced := b.h.sync.Load().revision()
 	for port, q := range b.quarantine {
 		if synced >= q.revision {
@@ -187,7 +208,7 @@ func (b *binder) reconcile(ctx context.Context) {
 func (b *binder) difference(shown []row) (unbind, bind []row) {
 	now := make(map[uuid.UUID]row, len(shown))
 	for _, r := range shown {
-		if port, gone := b.gone[r.iface]; !gone || port != r.port {
+		if lost, gone := b.gone[r.iface]; !gone || lost.port != r.port {
 			now[r.iface] = r
 		}
 	}
@@ -219,12 +240,12 @@ func (b *binder) quarantinedFor(r row, freed map[uint32]string) bool {
 }
 
 // forget drops what was noted about rows that have gone or have another number.
-func (b *binder) forget(shown []row) {
-	for iface, port := range b.gone {
-		if !slices.ContainsFunc(shown, func(r row) bool { return r.iface == iface && r.port == port }) {
-			delete(b.gone, iface)
-		}
-	}
+func (b *binder) forget(f *ovsdb.Facts) {
+	maps.DeleteFunc(b.gone, func(iface uuid.UUID, lost lostNumber) bool {
+		i, shown := f.Interfaces[iface]
+		coming := lost.early && i.OFPort == 0 && i.Error == ""
+		return !shown || i.OFPort != lost.port && !coming
+	})
 }
 
 func (b *binder) pictured() {
@@ -239,16 +260,20 @@ func (b *binder) pictured() {
 // not a bridge's own.
 const maxOFPort = 0xfeff
 
-// rows are the interfaces with an iface-id and a number, in a fixed order. Our
-// own tunnel ports are nobody's, whatever somebody wrote on them.
-func rows(f *ovsdb.Facts) []row {
+// rows are the interfaces with an iface-id and a number, in a fixed order; a nil early
+// leaves those out whose number the database does not know yet. Our own tunnel ports are
+// nobody's, whatever somebody wrote on them.
+func rows(f *ovsdb.Facts, early *announcements) []row {
 	if f == nil {
 		return nil
 	}
 	var out []row
 	for id, i := range f.Interfaces {
-		if _, tunnel := tunnelEncap(i); !tunnel && i.IfaceID != "" && 0 < i.OFPort && i.OFPort <= maxOFPort {
-			out = append(out, row{iface: id, ifaceID: i.IfaceID, port: i.OFPort})
+		if _, tunnel := tunnelEncap(i); tunnel || i.IfaceID == "" {
+			continue
+		}
+		if port := early.number(i); 0 < port && port <= maxOFPort {
+			out = append(out, row{iface: id, ifaceID: i.IfaceID, port: port})
 		}
 	}
 	sortRows(out)

@@ -65,7 +65,10 @@ const refusalShown = time.Minute
 // portEvent is a port number that appeared or vanished on a switch.
 type portEvent struct {
 	port uint32
+	name string
 	gone bool
+	// session is where it was told.
+	session *openflow.Conn
 }
 
 // sessionState is a session with a host, or the memory of the last one.

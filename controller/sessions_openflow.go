@@ -19,7 +19,7 @@ func (c *Controller) serveOpenFlow(ctx context.Context, nc net.Conn) {
 	events := make(chan portEvent, cap(newHost("").ports))
 	conn, err := openflow.Connect(ctx, nc, openflow.Options{OnPortStatus: func(s openflow.PortStatus) {
 		select {
-		case events <- portEvent{port: s.Port.Number, gone: s.Reason == ofp13.PortDelete}:
+		case events <- portEvent{port: s.Port.Number, name: s.Port.Name, gone: s.Reason == ofp13.PortDelete}:
 		default: // the database says it too, a little later
 		}
 	}})
@@ -83,6 +83,7 @@ func (c *Controller) serveSwitch(ctx context.Context, h *host, th *topo.Host, co
 		for {
 			select {
 			case e := <-events:
+				e.session = conn
 				select {
 				case h.ports <- e:
 				case <-ctx.Done():

@@ -175,7 +175,7 @@ func (v *view) hostStatus(th *topo.Host) api.HostStatus {
 	if h.facts != nil {
 		st.OVS = h.facts.Version
 		st.Bridge = bridgeStatus(th, h.facts)
-		st.Ports = len(rows(h.facts))
+		st.Ports = len(rows(h.facts, nil))
 		st.Problems = append(st.Problems, bridgeProblems(h.facts)...)
 	}
 	for _, p := range v.model.HostProblems() {
