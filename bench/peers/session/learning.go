@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"sync/atomic"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/openflow"
@@ -12,7 +13,7 @@ import (
 type learning struct {
 	ctx     context.Context
 	conn    atomic.Pointer[openflow.Conn] // nil until the handshake is done
-	ports   map[[6]byte]uint32            // where an address has sent from
+	ports   map[uint64]uint32             // where an address has sent from
 	actions map[uint32][]flows.Action     // output to a port, made once
 }
 
@@ -30,11 +31,10 @@ func (s *learning) packetIn(in openflow.PacketIn) {
 	if c == nil || port == 0 || len(in.Data) < headerLen {
 		return
 	}
-	dst, src := [6]byte(in.Data), [6]byte(in.Data[srcAt:])
-	if src[0]&groupBit == 0 {
-		s.learn(src, port)
+	if in.Data[srcAt]&groupBit == 0 {
+		s.learn(address(in.Data[srcAt:]), port)
 	}
-	out, known := s.ports[dst]
+	out, known := s.ports[address(in.Data)]
 	switch {
 	case !known:
 		out = flows.PortFlood
@@ -45,9 +45,14 @@ func (s *learning) packetIn(in openflow.PacketIn) {
 	_ = c.PacketOut(s.ctx, openflow.PacketOut{InPort: port, Actions: s.output(out), Data: in.Data})
 }
 
+// address is the MAC address that b starts with.
+func address(b []byte) uint64 {
+	return uint64(binary.BigEndian.Uint32(b))<<16 | uint64(binary.BigEndian.Uint16(b[4:]))
+}
+
 // learn notes where an address is. A switch that shows more of them than maxLearned
 // has new ones flooded.
-func (s *learning) learn(addr [6]byte, port uint32) {
+func (s *learning) learn(addr uint64, port uint32) {
 	if old, ok := s.ports[addr]; !ok && len(s.ports) >= maxLearned || ok && old == port {
 		return
 	}

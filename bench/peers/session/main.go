@@ -51,7 +51,7 @@ func run(ctx context.Context, addr string) error {
 
 // serve is one switch, until its connection ends.
 func serve(ctx context.Context, nc net.Conn) error {
-	s := &learning{ctx: ctx, ports: map[[6]byte]uint32{}, actions: map[uint32][]flows.Action{}}
+	s := &learning{ctx: ctx, ports: map[uint64]uint32{}, actions: map[uint32][]flows.Action{}}
 	c, err := openflow.Connect(ctx, nc, openflow.Options{OnPacketIn: s.packetIn})
 	if err != nil {
 		return err
