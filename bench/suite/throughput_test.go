@@ -2,13 +2,16 @@ package suite
 
 import (
 	"context"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ofctl-lab/ofctl-lab/bench/harness"
+	"github.com/ofctl-lab/ofctl-lab/bench/overlay"
 	"github.com/ofctl-lab/ofctl-lab/bench/peers/ovn"
 )
 
@@ -96,4 +99,67 @@ func TestThroughputRefusesSizes(t *testing.T) {
 	if err != nil || smallest.window >= usual.window {
 		t.Errorf("smallest: %+v, %v", smallest, err)
 	}
+}
+
+// What the datapath does with a packet of ours is what it does for one static flow: as many
+// passes, the same actions and no other, however long the pipeline is. This holds on a noisy machine,
+// where times do not.
+func TestPipelineIsOneFlowInTheDatapath(t *testing.T) {
+	needSwitch(t)
+	s, err := startDesigns(t.Context(), []string{peerGRE, peerTunnel, peerOneHost, peerLimit}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		nothingLeft(t)
+	})
+	for _, d := range s.all {
+		if err := d.fixNeighbours(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// First the way is found, then it is empty, then it carries the echoes alone.
+		for _, step := range []func(context.Context) error{d.warm, d.forget, d.warm} {
+			if err := step(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for ours, limit := range map[*design]*design{s.all[0]: s.all[1], s.all[2]: s.all[3]} {
+		for _, host := range []string{overlay.Host1, ours.far} {
+			want, got := ipv4Actions(t, limit, host), ipv4Actions(t, ours, host)
+			if len(want) == 0 {
+				t.Fatalf("%s, %s: no flows in the datapath", limit.name, host)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s, %s: actions (-%s +%s):\n%s", ours.name, host, limit.name, ours.name, diff)
+			}
+		}
+	}
+}
+
+var (
+	actionPart = regexp.MustCompile(`eth_type\(0x0800\).*actions:(.*)$`)
+	anyNumber  = regexp.MustCompile(`[0-9a-f]{2}(:[0-9a-f]{2}){5}|0x[0-9a-f]+|\d+`)
+)
+
+// ipv4Actions are the distinct actions of a host's datapath flows for IPv4, with # for every
+// number, in order.
+func ipv4Actions(t *testing.T, d *design, host string) []string {
+	t.Helper()
+	out, err := d.lab.Run(t.Context(), host, "ovs-appctl", "dpctl/dump-flows", "netdev@ovs-netdev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var actions []string
+	for line := range strings.Lines(out) {
+		m := actionPart.FindStringSubmatch(strings.TrimSpace(line))
+		if m != nil {
+			actions = append(actions, anyNumber.ReplaceAllString(m[1], "#"))
+		}
+	}
+	slices.Sort(actions)
+	return slices.Compact(actions)
 }
