@@ -36,6 +36,8 @@ type design struct {
 type designs struct {
 	all  []*design
 	open []io.Closer // in the order of opening
+	// datapath is the datapath type of all bridges: what this machine has.
+	datapath string
 }
 
 const (
@@ -66,6 +68,9 @@ func startDesigns(ctx context.Context, names []string, perHost int) (_ *designs,
 			continue
 		}
 		if err := s.start(ctx, d); err != nil {
+			return nil, fmt.Errorf("%s: %w", d.name, err)
+		}
+		if s.datapath, err = d.datapath(ctx, overlay.Host1); err != nil {
 			return nil, fmt.Errorf("%s: %w", d.name, err)
 		}
 	}
@@ -234,7 +239,7 @@ func (d *design) forget(ctx context.Context) error {
 
 // bench is a benchmark on the designs; run measures a design once.
 func (s *designs) bench(run func(context.Context, *design) (harness.Sample, error)) *harness.Bench {
-	b := &harness.Bench{Close: s.Close}
+	b := &harness.Bench{Datapath: s.datapath, Close: s.Close}
 	for _, d := range s.all {
 		p := harness.Peer{Name: d.name, Role: d.role, Missing: d.missing, Version: d.version}
 		if d.missing == "" {

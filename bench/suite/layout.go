@@ -90,7 +90,7 @@ const (
 	normalName     = "br-normal"
 	tunnelName     = "br-tunnel"
 	tunnelPort     = "tunnel-limit"
-	tunnelKey      = 77 // which no tenant network has
+	tunnelKey      = 77
 	openFlow13     = "OpenFlow13"
 	failStandalone = "standalone"
 	failSecure     = "secure"
@@ -190,6 +190,6 @@ func (d *design) join(ctx context.Context, host, bridge string, ports [2]string)
 
 // datapath is the datapath type of a host's bridges.
 func (d *design) datapath(ctx context.Context, host string) (string, error) {
-	out, err := d.lab.Run(ctx, host, "ovs-vsctl", "get", "bridge", lab.IntegrationBridge, "datapath_type")
+	out, err := d.lab.Run(ctx, host, "ovs-vsctl", "get", "bridge", lab.UnderlayBridge, "datapath_type")
 	return strings.Trim(strings.TrimSpace(out), `"`), err
 }

@@ -149,7 +149,11 @@ var (
 // number, in order.
 func ipv4Actions(t *testing.T, d *design, host string) []string {
 	t.Helper()
-	out, err := d.lab.Run(t.Context(), host, "ovs-appctl", "dpctl/dump-flows", "netdev@ovs-netdev")
+	datapath, err := d.datapath(t.Context(), host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := d.lab.Run(t.Context(), host, "ovs-appctl", "dpctl/dump-flows", datapath+"@ovs-"+datapath)
 	if err != nil {
 		t.Fatal(err)
 	}
