@@ -35,14 +35,15 @@ type Connections struct {
 	server   sync.WaitGroup
 	clients  sync.WaitGroup
 	stop     atomic.Bool
-	mu       sync.Mutex // guards the rest
+	news     chan struct{} // holds one since something was done, or failed
+	mu       sync.Mutex    // guards the rest
 	latency  *hdrhistogram.Histogram
 	err      error // the first
 }
 
 // ConnectionCounts is what some time of Connections came to.
 type ConnectionCounts struct {
-	Done    int64 // from begin to end within Elapsed, or begun before
+	Done    int64 // that ended within Elapsed
 	Elapsed time.Duration
 	Latency *hdrhistogram.Histogram // of those, from the connect to the server's end, in nanoseconds
 }
@@ -50,7 +51,7 @@ type ConnectionCounts struct {
 // OpenConnections makes so many clients in a namespace connect to the IPv4 address at, which is in
 // another, from now on. The caller closes it.
 func OpenConnections(from, to *netdev.Namespace, at netip.Addr, clients int) (*Connections, error) {
-	c := &Connections{latency: newConnectionLatency()}
+	c := &Connections{latency: newConnectionLatency(), news: make(chan struct{}, 1)}
 	err := to.Do(func() (err error) {
 		c.listener, err = net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.AddrPortFrom(at, 0)))
 		return err
@@ -59,9 +60,10 @@ func OpenConnections(from, to *netdev.Namespace, at netip.Addr, clients int) (*C
 		return nil, fmt.Errorf("listen on %s: %w", at, err)
 	}
 	c.server.Go(c.serve)
-	address := &unix.SockaddrInet4{Port: c.listener.Addr().(*net.TCPAddr).Port, Addr: at.As4()}
 	for range clients {
 		c.clients.Go(func() {
+			// Its own, since a system call writes into it.
+			address := &unix.SockaddrInet4{Port: c.listener.Addr().(*net.TCPAddr).Port, Addr: at.As4()}
 			if err := from.Do(func() error { return c.connectOn(address) }); err != nil {
 				c.fail(err)
 			}
@@ -113,10 +115,7 @@ func (c *Connections) connectOn(at *unix.SockaddrInet4) error {
 			return err
 		}
 		took := time.Since(begun)
-		c.mu.Lock()
-		err := c.latency.RecordValue(took.Nanoseconds())
-		c.mu.Unlock()
-		if err != nil {
+		if err := c.done(took); err != nil {
 			return err
 		}
 	}
@@ -167,10 +166,12 @@ func again(call func() error) error {
 	}
 }
 
-// Measure counts for that long what goes on anyway. It is an error if nothing is done in that
-// time, or if a connection has failed since the beginning.
+// Measure counts what goes on anyway, for that long; and on a path so slow that nothing is done in that
+// time, until something is. It is an error if a connection has failed since the beginning.
 func (c *Connections) Measure(ctx context.Context, window time.Duration) (ConnectionCounts, error) {
-	c.take()
+	if _, err := c.take(); err != nil {
+		return ConnectionCounts{}, err
+	}
 	begun := time.Now()
 	timer := time.NewTimer(window)
 	defer timer.Stop()
@@ -179,12 +180,18 @@ func (c *Connections) Measure(ctx context.Context, window time.Duration) (Connec
 	case <-ctx.Done():
 		return ConnectionCounts{}, ctx.Err()
 	}
-	latency, err := c.take()
-	counts := ConnectionCounts{Done: latency.TotalCount(), Elapsed: time.Since(begun), Latency: latency}
-	if err == nil && counts.Done == 0 {
-		err = fmt.Errorf("no connection was made in %s", counts.Elapsed)
+	for {
+		latency, err := c.take()
+		counts := ConnectionCounts{Done: latency.TotalCount(), Elapsed: time.Since(begun), Latency: latency}
+		if err != nil || counts.Done > 0 {
+			return counts, err
+		}
+		select {
+		case <-c.news:
+		case <-ctx.Done():
+			return counts, ctx.Err()
+		}
 	}
-	return counts, err
 }
 
 // take is the latencies since it was last called.
@@ -197,11 +204,29 @@ func (c *Connections) take() (*hdrhistogram.Histogram, error) {
 	return taken, c.err
 }
 
+// done records one connection.
+func (c *Connections) done(took time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer c.tell()
+	return c.latency.RecordValue(took.Nanoseconds())
+}
+
+// fail keeps the first error.
 func (c *Connections) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer c.tell()
 	if c.err == nil {
 		c.err = err
+	}
+}
+
+// tell wakes Measure, if it waits.
+func (c *Connections) tell() {
+	select {
+	case c.news <- struct{}{}:
+	default:
 	}
 }
 

@@ -53,6 +53,23 @@ func TestConnectionsThatFail(t *testing.T) {
 	}
 }
 
+// A window too short for a connection lasts until there is one.
+func TestMeasureWaitsForAConnection(t *testing.T) {
+	a, b := pair(t)
+	c, err := OpenConnections(a, b, far.Addr, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if got, err := c.Measure(t.Context(), 0); err != nil || got.Done < 1 {
+			t.Errorf("%d connections: %v", got.Done, err)
+		}
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestConnectionsToNobody(t *testing.T) {
 	a, b := pair(t)
 	if _, err := OpenConnections(a, b, netip.MustParseAddr("10.0.0.9"), 1); err == nil {
