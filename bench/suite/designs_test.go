@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ofctl-lab/ofctl-lab/bench/harness"
+	"github.com/ofctl-lab/ofctl-lab/bench/overlay"
 )
 
 // The benchmarks on the designs come to a result at their smallest, of every design that this
@@ -61,4 +62,58 @@ func notTested(t *testing.T, p harness.PeerResult) {
 		return
 	}
 	t.Logf("NOT TESTED: %s is missing: %s", p.Name, p.Missing)
+}
+
+// After forget, the datapaths have nothing, and the next packet makes them ask: that is what
+// the first packet of first-packet is.
+func TestForgetEmptiesTheDatapaths(t *testing.T) {
+	needSwitch(t)
+	ctx := t.Context()
+	s, err := startDesigns(ctx, []string{peerTunnel}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	d := s.all[0]
+	flows := func() (sum int) {
+		t.Helper()
+		for _, host := range []string{overlay.Host1, overlay.Host2} {
+			n, _, err := d.datapathSize(ctx, host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum += n
+		}
+		return sum
+	}
+	if err := d.warm(ctx); err != nil {
+		t.Fatal(err)
+	}
+	// Both ways: out of the guest, in from the underlay and out of the tunnel.
+	if n := flows(); n < 6 {
+		t.Errorf("after an echo the datapaths have %d flows", n)
+	}
+	// The hosts themselves may send a packet in between.
+	left := -1
+	for range 10 {
+		if err := d.forget(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if left = flows(); left == 0 {
+			break
+		}
+	}
+	if left != 0 {
+		t.Errorf("%d flows are left each time", left)
+	}
+	if _, err := d.firstPackets(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	if n := flows(); n < 3 {
+		t.Errorf("after a first packet the datapaths have %d flows", n)
+	}
 }
