@@ -41,13 +41,11 @@ type Conn struct {
 	cancel context.CancelCauseFunc
 	group  errgroup.Group
 
-	out    *outbox     // batches of whole messages, for the writer
-	urgent chan []byte // echoes, which overtake batches
-	free   chan []byte // batches to be used again
-	events *events     // for the dispatcher
-
-	packetIns ofp13.PacketInDecoder // the reader's
-	commit    chan struct{}         // of size one: held by the Commit under way
+	out    *outbox       // batches of whole messages, for the writer
+	urgent chan []byte   // echoes, which overtake batches
+	free   chan []byte   // batches to be used again
+	events *events       // for the dispatcher
+	commit chan struct{} // of size one: held by the Commit under way
 
 	heard   atomic.Int64 // when the last whole message came, ns since start
 	start   time.Time
@@ -195,11 +193,13 @@ func (c *Conn) takePacketIns() (n int, err error) {
 			break
 		}
 		if c.opts.OnPacketIn != nil {
-			in, err := c.packetIns.Decode(rest[:length])
+			ok, err := c.events.addPacketIn(rest[:length])
 			if err != nil {
 				return n, err
 			}
-			c.offer(event{packetIn: in})
+			if !ok {
+				c.dropped.Add(1)
+			}
 		}
 		rest = rest[length:]
 		n++

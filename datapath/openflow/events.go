@@ -17,14 +17,21 @@ type events struct {
 	wake  chan struct{} // of size one: something waits
 
 	// The reader's own.
-	fresh []event // not handed over yet
+	fresh *batch // not handed over yet
 	added uint64
 	seen  uint64 // what taken was when the reader last looked
 
 	taken atomic.Uint64 // by the dispatcher, whose callback may still be at the last one
 
 	mu      sync.Mutex
-	waiting []event
+	waiting []*batch
+	done    []*batch // to be used again
+}
+
+// batch is a run of events, and the memory of its packet-ins.
+type batch struct {
+	events  []event
+	decoder ofp13.PacketInDecoder
 }
 
 // event is a packet-in, or something rarer.
@@ -33,45 +40,87 @@ type event struct {
 	other    any // nil for a packet-in
 }
 
-func newEvents(limit int) *events { return &events{limit: uint64(limit), wake: make(chan struct{}, 1)} }
+// maxDone is how many batches wait to be used again, beside the one that the reader fills and the
+// one that the dispatcher is at.
+const maxDone = 1
 
-// add queues an event if fewer than the limit wait.
+func newEvents(limit int) *events {
+	return &events{limit: uint64(limit), wake: make(chan struct{}, 1), fresh: &batch{}}
+}
+
+// room reports whether fewer events than the limit wait.
+func (q *events) room() bool {
+	if q.added-q.seen < q.limit {
+		return true
+	}
+	q.seen = q.taken.Load()
+	return q.added-q.seen < q.limit
+}
+
+// add queues an event if there is room.
 func (q *events) add(e event) bool {
-	if q.added-q.seen >= q.limit {
-		if q.seen = q.taken.Load(); q.added-q.seen >= q.limit {
-			return false
-		}
+	if !q.room() {
+		return false
 	}
 	q.added++
-	q.fresh = append(q.fresh, e)
+	q.fresh.events = append(q.fresh.events, e)
 	return true
+}
+
+// addPacketIn queues the packet-in in b if there is room.
+func (q *events) addPacketIn(b []byte) (bool, error) {
+	if !q.room() {
+		return false, nil
+	}
+	in, err := q.fresh.decoder.Decode(b)
+	if err != nil {
+		return false, err
+	}
+	return q.add(event{packetIn: in}), nil
 }
 
 // publish hands over what was added.
 func (q *events) publish() {
-	if len(q.fresh) == 0 {
+	if len(q.fresh.events) == 0 {
 		return
 	}
 	q.mu.Lock()
-	if len(q.waiting) == 0 {
-		q.waiting, q.fresh = q.fresh, q.waiting
-	} else {
-		q.waiting = append(q.waiting, q.fresh...)
-		clear(q.fresh) // what they refer to is the dispatcher's now
+	q.waiting = append(q.waiting, q.fresh)
+	q.fresh = nil
+	if n := len(q.done); n > 0 {
+		q.fresh, q.done = q.done[n-1], q.done[:n-1]
 	}
 	q.mu.Unlock()
-	q.fresh = q.fresh[:0]
+	if q.fresh == nil {
+		q.fresh = &batch{}
+	}
 	signal(q.wake)
 }
 
-// take returns all that waits, in the order in which it was added, and keeps done for
-// later.
-func (q *events) take(done []event) []event {
+// take returns the batch that has waited for longest, if there is one.
+func (q *events) take() *batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	got := q.waiting
-	q.waiting = done[:0]
-	return got
+	if len(q.waiting) == 0 {
+		return nil
+	}
+	b := q.waiting[0]
+	n := copy(q.waiting, q.waiting[1:])
+	q.waiting[n] = nil
+	q.waiting = q.waiting[:n]
+	return b
+}
+
+// reuse takes back a batch of which nothing is used any more.
+func (q *events) reuse(b *batch) {
+	clear(b.events)
+	b.events = b.events[:0]
+	b.decoder.Reset()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.done) < maxDone {
+		q.done = append(q.done, b)
+	}
 }
 
 // offer queues an event that may be lost.
@@ -91,7 +140,6 @@ func (c *Conn) must(e any) error {
 
 // dispatch is the dispatcher.
 func (c *Conn) dispatch() error {
-	var batch []event
 	var n uint64
 	for {
 		select {
@@ -99,15 +147,16 @@ func (c *Conn) dispatch() error {
 			return nil
 		case <-c.events.wake:
 		}
-		batch = c.events.take(batch)
-		for i := range batch {
-			if c.ctx.Err() != nil {
-				return nil
+		for b := c.events.take(); b != nil; b = c.events.take() {
+			for i := range b.events {
+				if c.ctx.Err() != nil {
+					return nil
+				}
+				n++
+				c.events.taken.Store(n)
+				c.call(&b.events[i])
 			}
-			n++
-			c.events.taken.Store(n)
-			c.call(&batch[i])
-			batch[i] = event{} // it may have been large
+			c.events.reuse(b)
 		}
 	}
 }

@@ -5,9 +5,13 @@ import (
 	"testing"
 )
 
-func values(events []event) (got []int) {
-	for _, e := range events {
-		got = append(got, e.other.(int))
+// taken are the values of all that waits.
+func taken(q *events) (got []int) {
+	for b := q.take(); b != nil; b = q.take() {
+		for _, e := range b.events {
+			got = append(got, e.other.(int))
+		}
+		q.reuse(b)
 	}
 	return got
 }
@@ -22,16 +26,15 @@ func TestEventsAreBoundedAndInOrder(t *testing.T) {
 	}
 	add(1, true)
 	add(2, true)
-	if got := q.take(nil); len(got) != 0 {
-		t.Errorf("took %v before it was published", values(got))
+	if got := taken(q); got != nil {
+		t.Errorf("took %v before it was published", got)
 	}
 	q.publish()
 	add(3, true)
 	add(4, false)
 	q.publish() // behind what waits already
 	q.publish() // nothing
-	batch := q.take(nil)
-	if got := values(batch); !slices.Equal(got, []int{1, 2, 3}) {
+	if got := taken(q); !slices.Equal(got, []int{1, 2, 3}) {
 		t.Errorf("took %v", got)
 	}
 	// What was taken out of the queue but not yet given to a callback still counts.
@@ -41,7 +44,10 @@ func TestEventsAreBoundedAndInOrder(t *testing.T) {
 	add(7, true)
 	add(8, false)
 	q.publish()
-	if got := values(q.take(batch)); !slices.Equal(got, []int{6, 7}) {
+	if got := taken(q); !slices.Equal(got, []int{6, 7}) {
 		t.Errorf("took %v", got)
+	}
+	if len(q.done) > maxDone {
+		t.Errorf("%d batches are kept", len(q.done))
 	}
 }

@@ -45,7 +45,9 @@ type Options struct {
 	// flows.OurGroup and flows.OurMeter.
 	OwnGroup, OwnMeter func(id uint32) bool
 
-	OnPortStatus  func(PortStatus)
+	OnPortStatus func(PortStatus)
+	// OnPacketIn may use what it gets until it returns; what it keeps it has to copy. There
+	// may be a million packet-ins in a second.
 	OnPacketIn    func(PacketIn)
 	OnFlowRemoved func(FlowRemoved)
 	// OnRoleStatus is called when the switch changed this controller's role.

@@ -3,6 +3,7 @@ package openflow_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -201,6 +202,7 @@ func TestPacketOutComesBackAsPacketIn(t *testing.T) {
 	o := startOVS(t)
 	got := make(chan openflow.PacketIn, 1)
 	c := o.accept(t, openflow.Options{OnPacketIn: func(p openflow.PacketIn) {
+		p.Match, p.Data = slices.Clone(p.Match), slices.Clone(p.Data)
 		select {
 		case got <- p:
 		default:
