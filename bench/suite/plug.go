@@ -19,7 +19,7 @@ func PlugFirstPing() harness.Benchmark {
 		Title: "a port plugged in until its first ping across hosts, by number of remote ports",
 		Means: "How long a guest that starts waits for its network. The clock runs from the start of the ovs-vsctl that plugs the guest in " +
 			"(add-port and external_ids:iface-id in one transaction, as libvirt does) until the first echo reply from a guest on another host, " +
-			"asked for every half millisecond and dated by the kernel. The network's other ports, as many as the peer's name says, are on a third host, but for two beside the guest. " +
+			"asked for every half millisecond and dated by the kernel. The network's other ports, as many as the peer's name says, are on a third host, but for two beside the guest; it stands for other machines, so its processes give way to all others. " +
 			"Guests know each other's Ethernet address, so that ARP has no part in it. " +
 			"The limits are for a port that nobody declared, on the same switch: that ovs-vsctl alone, from start to end, and with an ovs-ofctl after it that adds one flow.",
 		Unit:   "ms",

@@ -120,6 +120,11 @@ func newPlugging(ctx context.Context, in plugLab, load pluggingLoad, declare fun
 	if err := p.lab.Up(ctx, load.topology()); err != nil {
 		return nil, err
 	}
+	if load.third.Host != "" {
+		if err := giveWay(ctx, p.lab, load.third.Host); err != nil {
+			return nil, err
+		}
+	}
 	if err := p.lab.FixNeighbour(ctx, p.far, p.near); err != nil {
 		return nil, err
 	}
