@@ -18,7 +18,7 @@ func ConnectionRate() harness.Benchmark {
 		Name:  "connection-rate",
 		Title: "short TCP connections between guests on two hosts",
 		Means: fmt.Sprintf("What a server of short requests can take: %d clients of one guest connect to another, exchange one byte each way and close, "+
-			"again and again. cpu_us is what the ovs-vswitchd of both hosts spend on each connection, ten packets.", connectionClients),
+			"again and again. cpu_us is what the ovs-vswitchd of both hosts spend on each connection, about eight packets.", connectionClients),
 		Unit:   "connections/s",
 		Better: harness.Higher,
 		Setup:  setUpConnections,
