@@ -11,9 +11,13 @@ import (
 // controller is the main package of ofctl-lab, seen from the top of the source tree.
 const controller = "cmd/ofctl-lab"
 
+// ControllerEnv names in the environment an ofctl-lab that is built already, for tests that
+// start many labs: linking takes longer than a lab.
+const ControllerEnv = "OFCTL_LAB_BENCH_CONTROLLER"
+
 // Controller is the path of a program that is ofctl-lab: the running one where it is that, so
-// that ofctl-lab bench needs no source tree and measures itself; else (a test) one that is
-// compiled into dir.
+// that ofctl-lab bench needs no source tree and measures itself; else (a test) that of ControllerEnv,
+// or one that is compiled into dir.
 func Controller(ctx context.Context, dir string) (string, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -21,6 +25,9 @@ func Controller(ctx context.Context, dir string) (string, error) {
 	}
 	if isController(self) {
 		return self, nil
+	}
+	if given := os.Getenv(ControllerEnv); given != "" {
+		return given, nil
 	}
 	program := filepath.Join(dir, filepath.Base(controller))
 	return program, Program(ctx, controller, program)

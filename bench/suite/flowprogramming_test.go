@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ofctl-lab/ofctl-lab/bench/bridge"
+	"github.com/ofctl-lab/ofctl-lab/bench/build"
 	"github.com/ofctl-lab/ofctl-lab/bench/workload"
 )
 
@@ -30,7 +31,24 @@ func TestMain(m *testing.M) {
 			os.Exit(code)
 		}
 	}
-	os.Exit(m.Run())
+	os.Exit(run(m))
+}
+
+// run builds the controller once for all tests, and runs them.
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "ofctl-lab-suite-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		var program string
+		if program, err = build.Controller(context.Background(), dir); err == nil {
+			err = os.Setenv(build.ControllerEnv, program)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
 }
 
 // needSwitch skips a test where no Open vSwitch can be run, and fails it in CI.
