@@ -68,6 +68,11 @@ read or the results cannot be compared.`,
 
 // readResults reads a file with a result, or a directory of them, by the names of the benchmarks.
 func readResults(path string) (map[string]*harness.Result, error) {
+	// Opening a pipe that nobody writes to would last for ever. One that a shell has
+	// opened (/dev/fd/N) is a link.
+	if node, err := os.Lstat(path); err == nil && node.Mode()&(os.ModeNamedPipe|os.ModeSocket|os.ModeDevice) != 0 {
+		return nil, fmt.Errorf("%s is neither a file nor a directory", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
