@@ -70,7 +70,7 @@ func layoutOf(name string) (layout, error) {
 	case peerOVN:
 		return layout{harness.Rival, topo.Geneve.String(), overlay.Host2, ovn.GuestMTU, nil}, nil
 	case peerOVNOneHost:
-		return layout{harness.Rival, topo.Geneve.String(), overlay.Host1, ovn.GuestMTU, nil}, nil
+		return layout{harness.Rival, topo.Geneve.String(), overlay.Host1, gre, nil}, nil
 	case peerVLAN:
 		return layout{harness.Rival, "", overlay.Host2, old, (*design).trunk}, nil
 	case peerNormal:

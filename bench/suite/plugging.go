@@ -227,7 +227,7 @@ func (p *plugging) firstPing(ctx context.Context) (_ harness.Sample, err error) 
 	return harness.Sample{Value: ms(took), Detail: map[string]float64{"vsctl_ms": ms(vsctl)}}, p.unplug(ctx)
 }
 
-// undeclared is the iface-id of the limits.
+// undeclared is the iface-id of plugs without a controller.
 const undeclared = "nobody"
 
 // plain is the plug alone.
