@@ -228,24 +228,28 @@ func (r rest) wait(ctx context.Context, in *waitQuery) (*body[api.Wait], error) 
 	defer cancel()
 	for {
 		changed := r.c.changed.wait()
-		w := r.c.view().wait(in.Revision)
-		if w.Done {
-			return &body[api.Wait]{w}, nil
+		v := r.c.view()
+		w := v.wait(in.Revision)
+		if !w.Done {
+			select {
+			case <-changed:
+				continue
+			case <-ctx.Done():
+			}
 		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return &body[api.Wait]{w}, nil
-		}
+		// Only now: there may be many changes to wait through, and many ports to count.
+		w.PortsUp = v.portStates()[api.StateUp]
+		return &body[api.Wait]{w}, nil
 	}
 }
 
-// wait says who has not confirmed the revision; 0 is the newest.
+// wait says who has not confirmed the revision; 0 is the newest. It does not count the ports
+// that are up.
 func (v *view) wait(revision uint64) api.Wait {
 	if revision == 0 {
 		revision = v.model.Revision()
 	}
-	w := api.Wait{Revision: revision, Pending: []api.WaitPending{}, Ports: len(v.model.Ports()), PortsUp: v.portStates()[api.StateUp]}
+	w := api.Wait{Revision: revision, Pending: []api.WaitPending{}, Ports: len(v.model.Ports())}
 	if v.model.Revision() < revision {
 		w.Pending = append(w.Pending, api.WaitPending{Host: "controller", Revision: v.model.Revision(), Reason: "there is no such revision yet"})
 	}
