@@ -1,8 +1,9 @@
 // Package harness measures the project beside its peers. A benchmark is one file of
 // package suite: its workload, its peers, its limit, its unit, its aims, its meaning.
 //
-// Peers take turns: each round runs every peer once, starting with another one each
-// time, so that what the machine does beside the benchmark falls on all alike. What is
+// Peers take turns: each round runs every peer once, in an order that is shuffled for each
+// round, so that what the machine does beside the benchmark, and what a peer leaves behind
+// for the one after it, falls on all alike. The order is the same in every run. What is
 // reported are medians, and ratios taken round by round with their intervals: read the
 // ratios, not the absolute numbers.
 package harness
@@ -30,10 +31,11 @@ type Benchmark struct {
 	Unit   string // of Sample.Value
 	Better Better
 	// Rounds are the samples of each peer, unless told otherwise; 0 for DefaultRounds. 1 says
-	// that the value is a count, the same each time: it is exact and needs no interval.
+	// that the value is a count, the same each time: it is exact and needs no interval. A count is
+	// taken twice all the same (countRounds), and one that differs is an error.
 	Rounds int
 	// NoWarmUp leaves out the run of each peer that comes before the first round and is not
-	// counted. A count, one round and the smallest size have none in any case.
+	// counted. A count, a single round and the smallest size have none in any case.
 	NoWarmUp bool
 	// Comparisons are what is concluded, with an aim or without.
 	Comparisons []Comparison
@@ -43,6 +45,10 @@ type Benchmark struct {
 
 // DefaultRounds are the samples of each peer where nothing else is said.
 const DefaultRounds = 10
+
+// countRounds are the samples of each peer where the value is a count: the second one shows
+// that it is the same each time.
+const countRounds = 2
 
 // Size is how large a workload is.
 type Size struct {

@@ -114,7 +114,7 @@ func TestCompareRefuses(t *testing.T) {
 	other.Benchmark = "another"
 	unit := *r
 	unit.Unit = "ms"
-	empty := fixedMachine(measureOrFail(t, benchmarkOf(Higher, &order, Peer{Name: "mine", Role: Ours, Missing: "gone"}), Options{}))
+	empty := fixedMachine(measureOrFail(t, benchmarkOf(Higher, &order, Peer{Name: "them", Role: Rival, Missing: "gone"}), Options{}))
 	for want, b := range map[string]*Result{"two benchmarks, fixed and another": &other, "has changed: things/s": &unit, "no measured peer in common": empty} {
 		if _, err := Compare(r, b); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)

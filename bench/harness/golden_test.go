@@ -78,7 +78,8 @@ func exampleResult(t *testing.T) *Result {
 // countResult is of a benchmark that counts.
 func countResult(t *testing.T) *Result {
 	var order []string
-	b := benchmarkOf(Lower, &order, peerOf("local port", Ours, &order, 11), peerOf("remote port", Ours, &order, 0), peerOf("OVN, local port", Rival, &order, 31), peerOf("OVN, remote port", Rival, &order, 0))
+	b := benchmarkOf(Lower, &order, peerOf("local port", Ours, &order, 11, 11), peerOf("remote port", Ours, &order, 0, 0),
+		peerOf("OVN, local port", Rival, &order, 31, 31), peerOf("OVN, remote port", Rival, &order, 0, 0))
 	b.Name, b.Unit, b.Rounds = "flows-per-port", "flows", 1
 	b.Comparisons = []Comparison{{Peer: "local port", Aim: 12}, {Peer: "local port", Against: "OVN, local port"},
 		{Peer: "remote port", Against: "OVN, remote port", Aim: 1}, {Peer: "remote port", Against: "OVN, remote port"}, {Peer: "remote port", Plus: 0.5}}

@@ -19,7 +19,7 @@ const (
 type Verdict string
 
 // The verdicts: the first two with an aim, the next three without. Unclear is where
-// the interval lies on both sides of the bound.
+// the interval lies on both sides of the bound, or where there are too few rounds for one.
 const (
 	AimReached  Verdict = "reached"
 	AimMissed   Verdict = "missed"
@@ -39,7 +39,7 @@ type ComparisonResult struct {
 	// Interval is that of Measured; nil for fewer than MinRounds rounds and for counts.
 	Interval *Interval `json:"interval,omitempty"`
 	Rounds   int       `json:"rounds"`  // that had both values
-	Verdict  Verdict   `json:"verdict"` // by the interval; without one, by Measured alone
+	Verdict  Verdict   `json:"verdict"` // by the interval; of a count, by Measured
 	// TooNoisy says that the interval is so wide (NoiseBound) that the number says nothing. The
 	// verdict may hold all the same, where all of the interval is on one side.
 	TooNoisy bool `json:"too_noisy,omitempty"`
@@ -78,7 +78,7 @@ func (r *Result) judge(c Comparison) ComparisonResult {
 	out, values, bound := measure(out, pairs)
 	out = r.conclude(out, values, bound)
 	if p.Role == Ours && against.Role == Rival {
-		out.WeLose = r.verdict(differences(pairs, 1), 0, c.Better) == PeerWorse
+		out.WeLose = verdict(r.spread(differences(pairs, 1)), 0, c.Better) == PeerWorse
 	}
 	return out
 }
@@ -135,11 +135,12 @@ func differences(pairs [][2]float64, factor float64) []float64 {
 // conclude fills in what the values say about the bound.
 func (r *Result) conclude(c ComparisonResult, values []float64, bound float64) ComparisonResult {
 	c.Measured, c.Rounds = Median(values), len(values)
+	spread := r.spread(values)
 	if !r.Exact {
-		c.Interval = medianInterval(values)
+		c.Interval = spread
 	}
 	c.TooNoisy = c.Kind != KindDifference && c.Interval.tooWide()
-	v := r.verdict(values, bound, c.Better)
+	v := verdict(spread, bound, c.Better)
 	switch {
 	case !c.Aimed() && c.Kind == KindValue:
 		v = Noted
@@ -152,11 +153,20 @@ func (r *Result) conclude(c ComparisonResult, values []float64, bound float64) C
 	return c
 }
 
-// verdict says on which side of the bound the values are.
-func (r *Result) verdict(values []float64, bound float64, better Better) Verdict {
-	i := &Interval{Median(values), Median(values)}
-	if found := medianInterval(values); found != nil && !r.Exact {
-		i = found
+// spread is where the median of the values lies: of counts the median itself, else its interval; nil
+// for too few rounds.
+func (r *Result) spread(values []float64) *Interval {
+	if r.Exact {
+		return &Interval{Median(values), Median(values)}
+	}
+	return medianInterval(values)
+}
+
+// verdict says on which side of the bound an interval is. Without one nothing can be told: a median of a
+// few rounds falls on either side by chance.
+func verdict(i *Interval, bound float64, better Better) Verdict {
+	if i == nil {
+		return Unclear
 	}
 	above, below := PeerBetter, PeerWorse
 	if better == Lower {

@@ -88,7 +88,7 @@ func TestVerdicts(t *testing.T) {
 		{"counts", Lower, []float64{3}, one, Comparison{Aim: 0.25},
 			verdict{AimMissed, false, false, "aim missed: mine at most 0.25 × them, measured 0.30 ×"}},
 		{"too few rounds", Higher, []float64{9, 9}, []float64{10, 10}, Comparison{Aim: 0.8},
-			verdict{AimReached, false, true, "aim reached; we lose to them; no interval: only 2 rounds: mine at least 0.8 × them, measured 0.90 ×"}},
+			verdict{Unclear, false, false, "cannot be told; no interval: only 2 rounds: mine at least 0.8 × them, measured 0.90 ×"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.comparison.Peer = "mine"

@@ -48,11 +48,10 @@ func sumLatency(samples []Sample) *Latency {
 			l.Beyond += all.Merge(s.Latency)
 		}
 	}
-	if l.Count = all.TotalCount(); l.Count == 0 && l.Beyond == 0 {
+	if all.TotalCount() == 0 && l.Beyond == 0 {
 		return nil
 	}
-	p := all.ValueAtPercentilesSlice([]float64{50, 90, 99, 99.9})
-	l.P50, l.P90, l.P99, l.P999, l.Max = p[0], p[1], p[2], p[3], all.Max()
+	l.take(all)
 	encoded, err := all.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 	if err != nil {
 		// Encoding writes to memory and knows this one version: it cannot fail.
@@ -60,6 +59,31 @@ func sumLatency(samples []Sample) *Latency {
 	}
 	l.Encoded = string(encoded)
 	return l
+}
+
+// take takes the numbers of a histogram.
+func (l *Latency) take(h *hdrhistogram.Histogram) {
+	p := h.ValueAtPercentilesSlice([]float64{50, 90, 99, 99.9})
+	l.Count, l.P50, l.P90, l.P99, l.P999, l.Max = h.TotalCount(), p[0], p[1], p[2], p[3], h.Max()
+}
+
+// derive takes the numbers of the encoded histogram anew. No latencies are fine.
+func (l *Latency) derive() error {
+	if l == nil {
+		return nil
+	}
+	if l.Beyond < 0 {
+		return fmt.Errorf("%d latencies of a minute or more", l.Beyond)
+	}
+	h, err := l.Histogram()
+	if err != nil {
+		return err
+	}
+	if h.TotalCount() < 0 {
+		return fmt.Errorf("histogram of latencies: it counts %d", h.TotalCount())
+	}
+	l.take(h)
+	return nil
 }
 
 // Histogram decodes the histogram. A hostile encoding is an error and takes no more memory than

@@ -5,6 +5,7 @@ import (
 	"compress/zlib"
 	"encoding/base64"
 	"encoding/binary"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +38,17 @@ func TestLatenciesOfAllRoundsAreMerged(t *testing.T) {
 	}
 	if sumLatency([]Sample{{}, {}}) != nil {
 		t.Error("latencies out of nothing")
+	}
+}
+
+// A percentile of fewer latencies than it parts is left out.
+func TestPercentilesOfFewLatencies(t *testing.T) {
+	for count, want := range map[int][]bool{99: {false, false}, 100: {true, false}, 999: {true, false}, 1000: {true, true}} {
+		l := sumLatency([]Sample{{Latency: histogramOf(t, make([]int64, count)...)}})
+		cells := l.row()
+		if got := []bool{cells[3] != "-", cells[4] != "-"}; !slices.Equal(got, want) {
+			t.Errorf("%d latencies: %q", count, cells)
+		}
 	}
 }
 

@@ -29,6 +29,9 @@ func (r *Result) WriteMarkdown(w io.Writer, svg string) error {
 	}
 	// Peer and role are texts.
 	markdownColumns(&b, 2, escaped(append([]string{"peer"}, r.header(details)...)), rows)
+	for _, line := range r.beyondLimits() {
+		fmt.Fprintf(&b, "**%s.**\n\n", markdown(line))
+	}
 	r.markdownLatency(&b)
 	r.markdownComparisons(&b)
 	r.markdownPeers(&b)

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"slices"
 	"time"
 )
 
 // Options say how to measure.
 type Options struct {
-	Rounds int // samples of each peer; 0 for the benchmark's usual number, 1 at the smallest size
+	Rounds int // samples of each peer; 0 for the benchmark's usual number, 2 for a count, 1 at the smallest size
 	Size   Size
 	// Version is that of this program, for the record; empty for what the Go tools know.
 	Version string
@@ -35,11 +37,16 @@ type measurement struct {
 }
 
 // Measure runs a benchmark. If a peer fails or ctx ends, what was measured until then
-// is returned with the error, and says that it is incomplete.
+// is returned with the error, and says that it is incomplete. So it is if every peer of ours is
+// missing: what the rivals alone came to says nothing about the project.
 func Measure(ctx context.Context, b Benchmark, opt Options) (*Result, error) {
 	m := &measurement{Benchmark: b, opt: opt, rounds: cmp.Or(opt.Rounds, b.Rounds, DefaultRounds)}
-	if opt.Size.Smallest && opt.Rounds == 0 {
+	switch {
+	case opt.Rounds != 0:
+	case opt.Size.Smallest:
 		m.rounds = 1
+	case b.exact():
+		m.rounds = countRounds
 	}
 	if m.rounds < 1 {
 		return nil, fmt.Errorf("benchmark %s: %d rounds; at least one is needed", b.Name, m.rounds)
@@ -58,6 +65,9 @@ func Measure(ctx context.Context, b Benchmark, opt Options) (*Result, error) {
 		return nil, errors.Join(fmt.Errorf("benchmark %s: %w", b.Name, err), bench.Close())
 	}
 	err = m.run(ctx)
+	if err == nil && oursMissing(bench.Peers) {
+		err = fmt.Errorf("benchmark %s: nothing of ours was measured: every peer of ours is missing; install what they ask for", b.Name)
+	}
 	m.tell(Event{Phase: Cleaning})
 	if closeErr := bench.Close(); closeErr != nil {
 		err = errors.Join(err, fmt.Errorf("benchmark %s, cleaning up: %w", b.Name, closeErr))
@@ -89,6 +99,12 @@ func checkPeers(peers []Peer) error {
 		seen[p.Name] = true
 	}
 	return nil
+}
+
+// oursMissing says that there are peers of ours, and none of them can run.
+func oursMissing(peers []Peer) bool {
+	ours := slices.DeleteFunc(slices.Clone(peers), func(p Peer) bool { return p.Role != Ours })
+	return len(ours) > 0 && !slices.ContainsFunc(ours, func(p Peer) bool { return p.Missing == "" })
 }
 
 // run takes all samples.
@@ -132,11 +148,16 @@ func (m *measurement) warm(ctx context.Context) error {
 	return nil
 }
 
-// round runs every peer once, beginning with another one each time.
+// order is that of the peers in a round: a random permutation, which depends on the round alone, so
+// that it is the same in every run. A fixed cycle would not do: each peer would follow the same one
+// in every round, and bear what that one leaves behind.
+func order(round, peers int) []int {
+	return rand.New(rand.NewPCG(seed, uint64(round))).Perm(peers)
+}
+
+// round runs every peer once.
 func (m *measurement) round(ctx context.Context, round int) error {
-	n := len(m.bench.Peers)
-	for k := range n {
-		i := (round - 1 + k) % n
+	for _, i := range order(round, len(m.bench.Peers)) {
 		p := m.bench.Peers[i]
 		if p.Missing != "" {
 			continue
@@ -146,6 +167,10 @@ func (m *measurement) round(ctx context.Context, round int) error {
 		s, err := runPeer(ctx, p)
 		if err != nil {
 			return fmt.Errorf("benchmark %s, round %d of %d, %s: %w", m.Name, round, m.rounds, p.Name, err)
+		}
+		if first := m.samples[i]; m.exact() && len(first) > 0 && s.Value != first[0].Value {
+			return fmt.Errorf("benchmark %s, round %d of %d, %s: the count is not exact: %v in the first round, now %v: repeat it, or let the benchmark take rounds and intervals",
+				m.Name, round, m.rounds, p.Name, first[0].Value, s.Value)
 		}
 		m.samples[i] = append(m.samples[i], s)
 		m.done++

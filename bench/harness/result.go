@@ -91,24 +91,38 @@ func (m *measurement) result() *Result {
 		Environment: m.env, Conditions: m.cond,
 	}
 	for i, peer := range m.bench.Peers {
-		r.Peers = append(r.Peers, r.sumUp(peer, m.samples[i]))
+		r.Peers = append(r.Peers, PeerResult{
+			Name: peer.Name, Role: peer.Role, Version: oneLine(peer.Version), Missing: oneLine(peer.Missing),
+			Samples: slices.Clone(m.samples[i]), Latency: sumLatency(m.samples[i]),
+		})
 	}
+	r.derive(m.Comparisons)
+	return r
+}
+
+// derive works out everything that the samples and the comparisons come to.
+func (r *Result) derive(comparisons []Comparison) {
+	for i := range r.Peers {
+		r.sumUp(&r.Peers[i])
+	}
+	r.Reference = ""
 	if ref := r.reference(); ref != nil {
 		r.Reference = ref.Name
 		for i := range r.Peers {
 			r.Peers[i].Ratio = ratioOf(&r.Peers[i], ref)
 		}
 	}
-	for _, c := range m.Comparisons {
+	r.Comparisons = nil
+	for _, c := range comparisons {
 		r.Comparisons = append(r.Comparisons, r.judge(c))
 	}
-	return r
 }
 
-func (r *Result) sumUp(peer Peer, samples []Sample) PeerResult {
-	p := PeerResult{Name: peer.Name, Role: peer.Role, Version: oneLine(peer.Version), Missing: oneLine(peer.Missing), Samples: slices.Clone(samples)}
-	if len(samples) == 0 {
-		return p
+// sumUp works out what the samples of a peer come to; its latencies stay as they are.
+func (r *Result) sumUp(p *PeerResult) {
+	*p = PeerResult{Name: p.Name, Role: p.Role, Version: p.Version, Missing: p.Missing, Samples: p.Samples, Latency: p.Latency}
+	if !p.Measured() {
+		return
 	}
 	values, _ := p.values("")
 	p.Median, p.Min, p.Max = Median(values), slices.Min(values), slices.Max(values)
@@ -116,7 +130,7 @@ func (r *Result) sumUp(peer Peer, samples []Sample) PeerResult {
 		p.Interval = medianInterval(values)
 	}
 	details := map[string][]float64{}
-	for _, s := range samples {
+	for _, s := range p.Samples {
 		for k, v := range s.Detail {
 			details[k] = append(details[k], v)
 		}
@@ -127,16 +141,14 @@ func (r *Result) sumUp(peer Peer, samples []Sample) PeerResult {
 		}
 		p.Detail[k] = Median(v)
 	}
-	p.Latency = sumLatency(samples)
-	return p
 }
 
-// oneLine is a text without line breaks and other control characters, and cut where it is
+// oneLine is a text without line breaks and other characters that cannot be printed, and cut where it is
 // longer than a result may hold.
 func oneLine(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	text = strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) {
+		if !unicode.IsPrint(c) {
 			return -1
 		}
 		return c

@@ -74,6 +74,17 @@ func TestMarkdownSummaryHasEveryAim(t *testing.T) {
 	}
 }
 
+// An aim without an interval is neither reached nor missed.
+func TestSummaryOfTooFewRounds(t *testing.T) {
+	var order []string
+	b := benchmarkOf(Higher, &order, peerOf("mine", Ours, &order, 9, 9), peerOf("them", Rival, &order, 10, 10))
+	b.Comparisons = []Comparison{{Peer: "mine", Against: "them", Aim: 0.5}, {Peer: "mine", Aim: 100}}
+	s := Sum([]*Result{measureOrFail(t, b, Options{Rounds: 2})})
+	if s.Verdicts[Unclear] != 2 || s.Aims != 2 || s.Lost != 0 {
+		t.Error(s)
+	}
+}
+
 func TestSummaryOfNothing(t *testing.T) {
 	if got, want := Sum(nil).String(), "0 of 0 aims reached, 0 missed, 0 cannot be told, 0 not measured; we lose in no comparison"; got != want {
 		t.Errorf("got %q, want %q", got, want)

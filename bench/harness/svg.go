@@ -203,7 +203,8 @@ func (r *Result) drawRows(p *plot.Plot, rows []plotPeer) error {
 
 func (row plotPeer) draw(p *plot.Plot) error {
 	var samples plotter.XYs
-	if len(row.peer.Samples) > 1 {
+	// Samples that are all the same lie under the dot.
+	if row.peer.Min != row.peer.Max {
 		for _, s := range row.peer.Samples {
 			samples = append(samples, plotter.XY{X: s.Value, Y: row.y})
 		}

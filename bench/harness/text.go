@@ -24,6 +24,9 @@ func (r *Result) WriteText(w io.Writer) error {
 			fmt.Fprintf(&b, "missing: %s: %s\n", p.Name, p.Missing)
 		}
 	}
+	for _, line := range r.beyondLimits() {
+		fmt.Fprintln(&b, line)
+	}
 	for _, c := range r.Comparisons {
 		fmt.Fprintln(&b, r.Sentence(c))
 	}
@@ -125,8 +128,20 @@ func (r *Result) latencyTable(b *bytes.Buffer) {
 
 func latencyHeader() []string { return []string{"count", "p50", "p90", "p99", "p99.9", "max"} }
 
+// A percentile is shown from so many latencies on: of fewer it is the maximum, or close to it.
+const (
+	leastForP99  = 100
+	leastForP999 = 1000
+)
+
 func (l *Latency) row() []string {
 	cells := []string{fmt.Sprint(l.Count), latency(l.P50), latency(l.P90), latency(l.P99), latency(l.P999), latency(l.Max)}
+	if l.Count < leastForP99 {
+		cells[3] = "-"
+	}
+	if l.Count < leastForP999 {
+		cells[4] = "-"
+	}
 	if l.Beyond > 0 {
 		cells[len(cells)-1] = fmt.Sprintf("%d over a minute", l.Beyond)
 	}

@@ -75,7 +75,10 @@ func (r *Result) Words(c ComparisonResult) string {
 		s = string(c.Verdict)
 	case Unclear:
 		s = "cannot be told: the interval lies on both sides of the bound"
-		if !c.Aimed() {
+		switch {
+		case c.Interval == nil:
+			s = "cannot be told"
+		case !c.Aimed():
 			s = "cannot be told which is better"
 		}
 	case Noted:
@@ -98,6 +101,14 @@ func roundsText(n int) string {
 		return "only 1 round"
 	}
 	return fmt.Sprintf("only %d rounds", n)
+}
+
+// countedText says how far it was checked that a count is exact.
+func countedText(rounds int) string {
+	if rounds == 1 {
+		return "taken once"
+	}
+	return fmt.Sprintf("the same in all of %d rounds", rounds)
 }
 
 // Sentence is the comparison, what was measured and the verdict, in a line.
@@ -124,7 +135,7 @@ func (r *Result) Losses() []ComparisonResult {
 func (r *Result) how() string {
 	switch {
 	case r.Exact:
-		return fmt.Sprintf("an exact count, %s is better", r.Better)
+		return fmt.Sprintf("an exact count, %s, %s is better", countedText(r.Rounds), r.Better)
 	case r.Rounds < MinRounds:
 		return fmt.Sprintf("median of %d interleaved rounds, %s is better; no intervals, which take %d rounds", r.Rounds, r.Better, MinRounds)
 	}
