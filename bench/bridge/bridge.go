@@ -44,7 +44,7 @@ type Bridge struct {
 // Start starts the daemons and adds the bridge. The daemons end with this process
 // at the latest. ctx bounds the start only.
 func Start(ctx context.Context) (*Bridge, error) {
-	dir, err := os.MkdirTemp("", "ofctl-lab-bench-")
+	dir, err := TempDir()
 	if err != nil {
 		return nil, fmt.Errorf("run directory of Open vSwitch: %w", err)
 	}

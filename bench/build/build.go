@@ -4,12 +4,19 @@ package build
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 )
+
+// module is the path of the module that the source tree is.
+const module = "github.com/ofctl-lab/ofctl-lab"
+
+// ErrNoSource is the error outside the source tree of ofctl-lab, where nothing can be compiled.
+var ErrNoSource = errors.New("not inside the ofctl-lab source tree: change to it to run this")
 
 // Program compiles the main package in dir, a path seen from the top of the source
 // tree, and writes the program to file. The package may be of a module of its own.
@@ -29,11 +36,17 @@ func Program(ctx context.Context, dir, file string) error {
 }
 
 // Top is the directory of the source tree. It needs Go, and a working directory within the
-// source tree.
+// source tree: ErrNoSource says that this is none.
 func Top(ctx context.Context) (string, error) {
-	top, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	// Outside of any module this succeeds, and names a module without a directory; within another
+	// one it names that.
+	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Path}} {{.Dir}}").Output()
 	if err != nil {
-		return "", fmt.Errorf("find the source tree (run benchmarks inside it): %w", err)
+		return "", fmt.Errorf("find the source tree: go list: %w", err)
 	}
-	return strings.TrimSpace(string(top)), nil
+	path, top, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
+	if path != module || top == "" {
+		return "", ErrNoSource
+	}
+	return top, nil
 }

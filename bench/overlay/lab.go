@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/ofctl-lab/ofctl-lab/bench/bridge"
@@ -24,8 +23,6 @@ const (
 	// startTimeout bounds the start of a lab, and stopTimeout its end.
 	startTimeout = 2 * time.Minute
 	stopTimeout  = time.Minute
-	// dirPrefix begins the names of the labs' directories for temporary files.
-	dirPrefix = "ofctl-lab-bench-"
 )
 
 // Lab is two hosts or three with their guests, each with an Open vSwitch of its own, and no
@@ -50,15 +47,14 @@ func startLab(ctx context.Context, up func(*Lab) error) (*Lab, error) {
 	if err := lab.Prerequisites(); err != nil {
 		return nil, err
 	}
-	labs := lab.New(root)
-	if err := sweep(ctx, labs); err != nil {
+	if err := Sweep(ctx); err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", dirPrefix)
+	dir, err := bridge.TempDir()
 	if err != nil {
 		return nil, err
 	}
-	l := &Lab{labs: labs, dir: dir, name: labName(os.Getpid(), dir)}
+	l := &Lab{labs: lab.New(root), dir: dir, name: labName(dir)}
 	if err := up(l); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the lab %s: %w", l.name, err), l.Close())
 	}
@@ -78,16 +74,17 @@ func (l *Lab) up(ctx context.Context, guests []lab.Attachment, o lab.UpOptions) 
 	}, o)
 }
 
-// labName is unique: the process tells who removes the lab, and no two
-// directories have the same name.
-func labName(pid int, dir string) string {
-	return fmt.Sprintf("bench%d%s", pid, dir[strings.LastIndexByte(dir, '-'):])
+// labName is that of the lab's directory, which is unique and tells whose the lab is.
+func labName(dir string) string {
+	_, owner, _ := strings.Cut(filepath.Base(dir), "-bench-")
+	return "bench" + owner
 }
 
-var labOfProcess = regexp.MustCompile(`^bench(\d+)-(\d+)$`)
+var labOfProcess = regexp.MustCompile(`^bench(\d+-\d+)-\d+$`)
 
-// sweep removes the labs of benchmarks that were killed.
-func sweep(ctx context.Context, labs *lab.Manager) error {
+// Sweep removes what benchmarks that were killed have left: labs and directories for temporary files.
+func Sweep(ctx context.Context) error {
+	labs := lab.New(root)
 	found, err := labs.List()
 	if err != nil {
 		return err
@@ -97,17 +94,14 @@ func sweep(ctx context.Context, labs *lab.Manager) error {
 		if m == nil {
 			continue
 		}
-		if pid, err := strconv.Atoi(m[1]); err != nil || syscall.Kill(pid, 0) == nil {
+		if owner, err := bridge.ParseOwner(m[1]); err != nil || owner.Alive() {
 			continue
 		}
 		if _, err := labs.Down(ctx, l.Name); err != nil {
 			return fmt.Errorf("remove the lab %s that an earlier run has left: %w", l.Name, err)
 		}
-		if err := os.RemoveAll(filepath.Join(os.TempDir(), dirPrefix+m[2])); err != nil {
-			return err
-		}
 	}
-	return nil
+	return bridge.Sweep()
 }
 
 // Close removes every trace of the lab, also after the context of its start has ended.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/ofctl-lab/ofctl-lab/bench/bridge"
 	"github.com/ofctl-lab/ofctl-lab/bench/build"
 	"github.com/ofctl-lab/ofctl-lab/bench/harness"
 	"github.com/ofctl-lab/ofctl-lab/bench/peers"
@@ -73,7 +74,7 @@ func setUpPacketIns(ctx context.Context, size harness.Size, load fleet.Options, 
 	load.Hosts, load.LossTimeout = packetInHosts, lossTimeout
 	p := &packetIns{load: load, window: time.Duration(ms) * time.Millisecond, value: value}
 	var err error
-	if p.dir, err = os.MkdirTemp("", "ofctl-lab-bench-"); err != nil {
+	if p.dir, err = bridge.TempDir(); err != nil {
 		return nil, err
 	}
 	b := &harness.Bench{
@@ -110,8 +111,10 @@ func (p *packetIns) controllers(ctx context.Context) ([]controllerPeer, error) {
 			continue
 		}
 		c.spec.Program, c.spec.Port = filepath.Join(p.dir, c.spec.Name), 6653
-		if err := build.Program(ctx, "bench/peers/"+c.spec.Name, c.spec.Program); err != nil {
+		if err := build.Program(ctx, "bench/peers/"+c.spec.Name, c.spec.Program); ctx.Err() != nil {
 			return nil, err
+		} else if err != nil {
+			c.missing = err.Error()
 		}
 	}
 	python, err := osken.Install(p.dir)
