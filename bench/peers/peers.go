@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -35,10 +36,11 @@ type Spec struct {
 	Name    string // for error messages
 	Program string // a path, or a name in PATH
 	Args    []string
-	Env     []string // beside the environment of this process
-	Dir     string   // working directory; this one's if empty
-	Port    uint16   // where it listens, on any address
-	Package string   // the Debian package that has it; empty for one that was built
+	Env     []string  // beside the environment of this process
+	Dir     string    // working directory; this one's if empty
+	Port    uint16    // where it listens, on any address
+	Package string    // the Debian package that has it; empty for one that was built
+	Stdout  io.Writer // for its standard output; nil drops it
 }
 
 // Missing says why the program cannot run here and what to install; empty if it can.
@@ -71,7 +73,8 @@ func Start(ctx context.Context, s Spec) (*Process, error) {
 	}
 	p := &Process{spec: s, stderr: &tail{}, ended: make(chan struct{})}
 	p.cmd = exec.Command(s.Program, s.Args...)
-	p.cmd.Env, p.cmd.Dir, p.cmd.Stderr = append(os.Environ(), s.Env...), s.Dir, p.stderr
+	p.cmd.Env, p.cmd.Dir = append(os.Environ(), s.Env...), s.Dir
+	p.cmd.Stdout, p.cmd.Stderr = s.Stdout, p.stderr
 	p.cmd.WaitDelay = stopTimeout // for what it has started and left behind with its standard error
 	// The namespace has no name and goes with its last process. The process group is its own, so
 	// that what it has started goes too.
@@ -134,6 +137,20 @@ func (p *Process) CPU() (time.Duration, error) { return proc.TreeCPUTime(p.PID()
 // PSS is the proportional set size of the program and its children, in bytes. It takes
 // milliseconds of the kernel's time.
 func (p *Process) PSS() (uint64, error) { return proc.TreePSS(p.PID()) }
+
+// Wait waits until a program that ends by itself has ended, and all its output is there. It is
+// an error if it fails. Close it afterwards all the same.
+func (p *Process) Wait(ctx context.Context) error {
+	select {
+	case <-p.ended:
+	case <-ctx.Done():
+		return p.Explain(fmt.Errorf("wait for the end of %s: %w", p.spec.Name, context.Cause(ctx)))
+	}
+	if !p.cmd.ProcessState.Success() {
+		return fmt.Errorf("%s failed: %s%s", p.spec.Name, p.exit(), p.stderr)
+	}
+	return nil
+}
 
 // Explain adds to an error that the use of the program has ended in whether it has died and
 // what it said last.
