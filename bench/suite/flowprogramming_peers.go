@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"context"
 	"debug/buildinfo"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +18,7 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/bench/bridge"
 	"github.com/ofctl-lab/ofctl-lab/bench/build"
 	"github.com/ofctl-lab/ofctl-lab/bench/harness"
+	"github.com/ofctl-lab/ofctl-lab/bench/peers"
 	"github.com/ofctl-lab/ofctl-lab/bench/workload"
 	"github.com/ofctl-lab/ofctl-lab/datapath/openflow"
 	"github.com/ofctl-lab/ofctl-lab/flows"
@@ -32,23 +31,25 @@ type programmingPeer struct {
 }
 
 func (p *programming) peers(ctx context.Context) []harness.Peer {
-	var peers []harness.Peer
+	var all []harness.Peer
 	for _, peer := range p.programmers(ctx) {
 		if peer.do != nil {
 			peer.Run = sample(peer.do)
 		}
-		peers = append(peers, peer.Peer)
+		all = append(all, peer.Peer)
 	}
-	return peers
+	return all
 }
 
 func (p *programming) programmers(ctx context.Context) []programmingPeer {
-	ours := func(name string, s flows.Step) programmingPeer {
-		return programmingPeer{harness.Peer{Name: name, Role: harness.Ours}, p.commit(s)}
+	ours := func(name string, do programmer) programmingPeer {
+		return programmingPeer{harness.Peer{Name: name, Role: harness.Ours}, do}
 	}
 	return append([]programmingPeer{
-		ours(peerSession, flows.Step{Ops: p.ops}),
-		ours(peerSessionBundle, flows.Step{Ops: p.ops, Atomic: true}),
+		ours(peerSession, p.commit(flows.Step{Ops: p.ops})),
+		ours(peerSessionBundle, p.commit(flows.Step{Ops: p.ops, Atomic: true})),
+		ours(peerSessionTenth, p.commit(flows.Step{Ops: p.ops[:p.fewer]})),
+		ours(peerSessionText, p.commitText),
 		{harness.Peer{Name: peerRaw, Role: harness.Limit}, p.sendRaw(p.raw)},
 		{harness.Peer{Name: peerRawBundle, Role: harness.Limit}, p.sendRaw(p.bundle)},
 		p.ofnet(ctx),
@@ -56,34 +57,61 @@ func (p *programming) programmers(ctx context.Context) []programmingPeer {
 	}, p.ofctls(ctx)...)
 }
 
-// sendRaw writes bytes that were encoded beforehand and waits for the barrier's reply.
+// sendRaw writes bytes that were encoded beforehand and waits for the barrier's reply. Dialling
+// and hello count, as they do for all that dial.
 func (p *programming) sendRaw(bytes []byte) programmer {
 	return func(ctx context.Context, _ *bridge.Bridge) (effort, error) {
-		conn, err := rawDial(ctx, bridge.Addr)
-		if err != nil {
-			return effort{}, err
-		}
-		defer conn.Close()
-		return inProcess(p.flows, func() error { return rawSend(conn, bytes) })
+		return inProcess(p.flows, func() error {
+			conn, err := rawDial(ctx, bridge.Addr)
+			if err != nil {
+				return err
+			}
+			return errors.Join(rawSend(conn, bytes), conn.Close())
+		})
 	}
 }
 
-// commit is the project's own session, from flows as values: it encodes them
+// commit is the project's own session, from flows as values: it connects and encodes them
 // within the time that counts.
 func (p *programming) commit(step flows.Step) programmer {
 	return func(ctx context.Context, _ *bridge.Bridge) (effort, error) {
-		var d net.Dialer
-		nc, err := d.DialContext(ctx, "tcp", bridge.Addr)
-		if err != nil {
-			return effort{}, err
-		}
-		conn, err := openflow.Connect(ctx, nc, openflow.Options{})
-		if err != nil {
-			return effort{}, err
-		}
-		e, err := inProcess(p.flows, func() error { return conn.Commit(ctx, []flows.Step{step}) })
-		return e, errors.Join(err, conn.Close())
+		return inProcess(workload.Flows(len(step.Ops)), func() error { return connectAndCommit(ctx, step) })
 	}
+}
+
+// commitText does what ovs-ofctl --bundle add-flows does, with the same file: it parses the text,
+// connects, and commits one bundle.
+func (p *programming) commitText(ctx context.Context, _ *bridge.Bridge) (effort, error) {
+	return inProcess(p.flows, func() error {
+		f, err := os.Open(p.text)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		parsed, err := flows.ParseFlows(f)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.text, err)
+		}
+		step := flows.Step{Ops: make([]flows.Op, len(parsed)), Atomic: true}
+		for i, f := range parsed {
+			step.Ops[i] = flows.Op{Kind: flows.AddFlow, Flow: f}
+		}
+		return connectAndCommit(ctx, step)
+	})
+}
+
+// connectAndCommit does one step in a session of its own.
+func connectAndCommit(ctx context.Context, step flows.Step) error {
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, "tcp", bridge.Addr)
+	if err != nil {
+		return err
+	}
+	conn, err := openflow.Connect(ctx, nc, openflow.Options{})
+	if err != nil {
+		return err
+	}
+	return errors.Join(conn.Commit(ctx, []flows.Step{step}), conn.Close())
 }
 
 // ofctls are ovs-ofctl add-flows on the text form, message by message, and in a bundle.
@@ -132,8 +160,9 @@ func (p *programming) ofnet(ctx context.Context) programmingPeer {
 	}
 	peer.Version = moduleVersion(file, "github.com/contiv/ofnet")
 	peer.do = func(ctx context.Context, b *bridge.Bridge) (effort, error) {
-		return runPeer(ctx, b, func(addr netip.AddrPort) *exec.Cmd {
-			return exec.Command(file, "-listen", addr.String(), "-flows", fmt.Sprint(int(p.flows)))
+		return runPeer(ctx, b, peers.Spec{
+			Name: peerOfnet, Program: file, Port: 6653,
+			Args: []string{"-listen", ":6653", "-flows", fmt.Sprint(int(p.flows))},
 		})
 	}
 	return peer
@@ -169,18 +198,22 @@ func (p *programming) osken(ctx context.Context) programmingPeer {
 		return peer
 	}
 	top, err := build.Top(ctx)
+	app := filepath.Join(top, oskenApp)
+	if err == nil {
+		_, err = os.Stat(app) // Go finds a top in other source trees, and an empty one in none
+	}
 	if err != nil {
 		peer.Missing = fmt.Sprintf("its application is in the source tree: %v", err)
 		return peer
 	}
 	peer.Version = "os-ken " + firstLine(version)
 	peer.do = func(ctx context.Context, b *bridge.Bridge) (effort, error) {
-		return runPeer(ctx, b, func(addr netip.AddrPort) *exec.Cmd {
-			cmd := exec.Command("osken-manager", "--ofp-listen-host", addr.Addr().String(),
-				"--ofp-tcp-listen-port", fmt.Sprint(addr.Port()), filepath.Join(top, oskenApp))
+		return runPeer(ctx, b, peers.Spec{
+			Name: peerOSKen, Program: "osken-manager", Port: 6653,
+			// At the default level each event would be tested against a lower one; see bench/peers/osken.
+			Args: []string{"--default-log-level", "30", "--ofp-tcp-listen-port", "6653", app},
 			// Python would write what it compiled beside the source.
-			cmd.Env = append(os.Environ(), fmt.Sprintf("OSKEN_FLOWS=%d", int(p.fewer)), "PYTHONDONTWRITEBYTECODE=1")
-			return cmd
+			Env: []string{fmt.Sprintf("OSKEN_FLOWS=%d", int(p.fewer)), "PYTHONDONTWRITEBYTECODE=1"},
 		})
 	}
 	return peer
@@ -197,80 +230,33 @@ type peerResult struct {
 	PSSBytes   int64   `json:"pss_bytes"`
 }
 
-// runPeer starts a program that programs the first bridge that connects to addr, lets the
+// runPeer starts a program that programs the first bridge that connects to it, lets the
 // bridge connect, and takes the program's own word on what it took.
-func runPeer(ctx context.Context, b *bridge.Bridge, command func(addr netip.AddrPort) *exec.Cmd) (effort, error) {
+func runPeer(ctx context.Context, b *bridge.Bridge, spec peers.Spec) (e effort, err error) {
 	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
 	defer cancel()
-	addr, err := freeAddr()
+	var stdout bytes.Buffer
+	spec.Stdout = &stdout
+	p, err := peers.Start(ctx, spec)
 	if err != nil {
 		return effort{}, err
 	}
-	cmd := command(addr)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		return effort{}, fmt.Errorf("start %s: %w", cmd.Path, err)
+	defer func() { err = errors.Join(err, p.Close()) }()
+	// Only now that it listens: a bridge whose first try is refused waits a second before the next.
+	if err := b.Connect(ctx, p.Addr()); err != nil {
+		return effort{}, p.Explain(err)
 	}
-	ended := make(chan error, 1)
-	go func() {
-		ended <- cmd.Wait()
-		cancel() // whatever waits for it
-	}()
-	context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() }) // Wait says how it ended
-	// Only once it listens: a bridge whose first try is refused waits a second before the next.
-	connectErr := waitListening(ctx, addr)
-	if connectErr == nil {
-		connectErr = b.Connect(ctx, addr.String())
-	}
-	if connectErr != nil {
-		cancel()
-	}
-	if err := errors.Join(connectErr, <-ended); err != nil {
-		return effort{}, fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, bytes.TrimSpace(stderr.Bytes()))
+	if err := p.Wait(ctx); err != nil {
+		return effort{}, err
 	}
 	var res peerResult
 	if err := json.Unmarshal(stdout.Bytes(), &res); err != nil {
-		return effort{}, fmt.Errorf("%s wrote %q: %w", cmd.Path, &stdout, err)
+		return effort{}, fmt.Errorf("%s wrote %q: %w", spec.Name, &stdout, err)
 	}
 	return effort{workload.Flows(res.Flows), seconds(res.Seconds), seconds(res.CPUSeconds), res.PSSBytes}, nil
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-
-// freeAddr is a loopback address that nobody listens on.
-func freeAddr() (netip.AddrPort, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	return l.Addr().(*net.TCPAddr).AddrPort(), l.Close()
-}
-
-// waitListening waits until somebody listens on an IPv4 address of this network
-// namespace. It does not connect: a peer would take that for a bridge.
-func waitListening(ctx context.Context, addr netip.AddrPort) error {
-	// As proc(5) has it: the address as a number of this machine, and state 0A, listening.
-	ip := addr.Addr().As4()
-	want := fmt.Sprintf(": %08X:%04X 00000000:0000 0A ", binary.NativeEndian.Uint32(ip[:]), addr.Port())
-	again := time.NewTicker(5 * time.Millisecond)
-	defer again.Stop()
-	for {
-		sockets, err := os.ReadFile("/proc/self/net/tcp")
-		if err != nil {
-			return err
-		}
-		if bytes.Contains(sockets, []byte(want)) {
-			return nil
-		}
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			return fmt.Errorf("nobody listens on %s: %w", addr, context.Cause(ctx))
-		}
-	}
-}
 
 // ownCPU is the user and system time that this process has used.
 func ownCPU() (time.Duration, error) {

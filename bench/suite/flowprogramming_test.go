@@ -2,20 +2,24 @@ package suite
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ofctl-lab/ofctl-lab/bench/bridge"
 	"github.com/ofctl-lab/ofctl-lab/bench/build"
+	"github.com/ofctl-lab/ofctl-lab/bench/peers"
 	"github.com/ofctl-lab/ofctl-lab/bench/workload"
 )
 
@@ -71,18 +75,18 @@ func needSwitch(t *testing.T) {
 
 var varying = regexp.MustCompile(`cookie=0x[0-9a-f]+, |n_packets=\d+, |n_bytes=\d+, |duration=[0-9.]+s, `)
 
-// Every peer leaves the same flows in the bridge; otherwise their times could
-// not be compared.
+// Every peer leaves the same flows in the bridge, or the same tenth, and those that are compared
+// leave the same number; otherwise their times could not be compared.
 func TestPeersProgramTheSameFlows(t *testing.T) {
 	needSwitch(t)
 	ctx := t.Context()
-	p := &programming{flows: 5000, fewer: 5000}
+	p := &programming{flows: 5000, fewer: 500}
 	if err := p.prepare(ctx); err != nil {
 		t.Fatal(err)
 	}
 	defer p.close()
 
-	var want []string
+	want, sizes := map[int][]string{}, map[string]int{}
 	for _, peer := range p.programmers(ctx) {
 		t.Run(peer.Name, func(t *testing.T) {
 			if peer.do == nil {
@@ -91,23 +95,33 @@ func TestPeersProgramTheSameFlows(t *testing.T) {
 				}
 				t.Skipf("NOT TESTED, missing: %s", peer.Missing)
 			}
-			got := program(ctx, t, peer.do)
-			if len(got) != int(p.flows) {
-				t.Fatalf("%d flows in the bridge, want %d", len(got), p.flows)
+			n, got := program(ctx, t, peer.do)
+			if len(got) != n {
+				t.Fatalf("%d flows in the bridge, want %d", len(got), n)
 			}
-			if want == nil {
-				want = got
+			sizes[peer.Name] = n
+			if want[n] == nil {
+				want[n] = got
 			}
-			if diff := cmp.Diff(want, got); diff != "" {
+			if diff := cmp.Diff(want[n], got); diff != "" {
 				t.Errorf("not the flows of the first peer (-first +this):\n%.2000s", diff)
 			}
 		})
 	}
+	if len(want) != 2 || len(want[int(p.flows)]) == 0 || len(want[int(p.fewer)]) == 0 {
+		t.Errorf("numbers of flows %v, want %d and %d", sizes, p.flows, p.fewer)
+	}
+	for _, c := range FlowProgramming().Comparisons {
+		of, against := sizes[c.Peer], sizes[c.Against]
+		if of != against && of > 0 && against > 0 {
+			t.Errorf("%s with %d flows is compared with %s with %d", c.Peer, of, c.Against, against)
+		}
+	}
 }
 
-// program runs one programmer on a fresh bridge and returns its flows, sorted, without what
-// may differ.
-func program(ctx context.Context, t *testing.T, do programmer) []string {
+// program runs one programmer on a fresh bridge and returns how many flows it says it has put
+// there, and those that are, sorted, without what may differ.
+func program(ctx context.Context, t *testing.T, do programmer) (int, []string) {
 	t.Helper()
 	b, err := bridge.Start(ctx)
 	if err != nil {
@@ -118,7 +132,8 @@ func program(ctx context.Context, t *testing.T, do programmer) []string {
 			t.Error(err)
 		}
 	}()
-	if e, err := do(ctx, b); err != nil || e.elapsed <= 0 || e.cpu <= 0 {
+	e, err := do(ctx, b)
+	if err != nil || e.elapsed <= 0 || e.cpu <= 0 {
 		t.Fatalf("took %+v: %v", e, err)
 	}
 	out, err := b.Ofctl(ctx, "dump-flows", bridge.Name, fmt.Sprintf("table=%d", workload.FlowTable))
@@ -132,7 +147,7 @@ func program(ctx context.Context, t *testing.T, do programmer) []string {
 		}
 	}
 	slices.Sort(lines)
-	return lines
+	return int(e.flows), lines
 }
 
 // A switch that refuses a flow must not look fast.
@@ -164,44 +179,80 @@ func TestSampleCountsTheFlows(t *testing.T) {
 // A peer that ends before the bridge could connect is an error with its own words,
 // at once.
 func TestPeerThatEndsIsNotWaitedFor(t *testing.T) {
-	_, err := runPeer(t.Context(), &bridge.Bridge{}, func(netip.AddrPort) *exec.Cmd {
-		return exec.Command("sh", "-c", "echo out of order >&2; exit 3")
+	needSwitch(t)
+	_, err := runPeer(t.Context(), &bridge.Bridge{}, peers.Spec{
+		Name: "a shell", Program: "sh", Args: []string{"-c", "echo out of order >&2; exit 3"}, Port: 6653,
 	})
 	if err == nil || !strings.Contains(err.Error(), "out of order") || !strings.Contains(err.Error(), "exit status 3") {
 		t.Errorf("error: %v", err)
 	}
 }
 
-func TestWaitListeningDoesNotConnect(t *testing.T) {
-	addr, err := freeAddr()
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := waitListening(gone, addr); err == nil {
-		t.Error("nobody listens, and it was not noticed")
-	}
-	l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(addr))
+// ovs-ofctl has connecting and the handshake on its clock, so the others have too.
+func TestClockRunsFromDialling(t *testing.T) {
+	needSwitch(t)
+	l, err := net.Listen("tcp", bridge.Addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if err := waitListening(t.Context(), addr); err != nil {
+	const slowly = 50 * time.Millisecond
+	switchEnds := make(chan error, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			switchEnds <- err
+			return
+		}
+		defer conn.Close()
+		<-time.After(slowly) // what is measured, and a lower bound only
+		_, err1 := conn.Write(appendHeader(nil, ofpHello, 8, 0))
+		_, err2 := io.CopyN(io.Discard, conn, 16) // hello and the barrier
+		_, err3 := conn.Write(appendHeader(nil, ofpBarrierReply, 8, lastXID))
+		switchEnds <- errors.Join(err1, err2, err3)
+	}()
+	e, err := (&programming{}).sendRaw(rawFlows(0))(t.Context(), nil)
+	if err := errors.Join(err, <-switchEnds); err != nil {
+		t.Fatal(err)
+	}
+	if e.elapsed < slowly {
+		t.Errorf("%v, though the switch took %v to say hello", e.elapsed, slowly)
+	}
+}
+
+// Without ovs-ofctl its peers are missing, and the others are measured and counted all the same.
+func TestWithoutOfctl(t *testing.T) {
+	needSwitch(t)
+	bin := t.TempDir()
+	for _, name := range []string{"ovsdb-tool", "ovsdb-server", "ovs-vsctl", "ovs-vswitchd"} {
+		file, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(file, filepath.Join(bin, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", bin)
+	p := &programming{flows: 3}
+	for _, peer := range p.ofctls(t.Context()) {
+		if peer.do != nil || !strings.Contains(peer.Missing, "apt-get install") {
+			t.Errorf("%s is missing: %q", peer.Name, peer.Missing)
+		}
+	}
+	if _, err := sample(p.sendRaw(rawFlows(3)))(t.Context()); err != nil {
 		t.Error(err)
 	}
-	// The first connection to be accepted is this one.
-	ours, err := net.Dial("tcp", addr.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ours.Close()
-	first, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer first.Close()
-	if first.RemoteAddr().String() != ours.LocalAddr().String() {
-		t.Errorf("%s connected before %s", first.RemoteAddr(), ours.LocalAddr())
+}
+
+// Outside the source tree the peers that are in it are missing.
+func TestOutsideTheSourceTree(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	p := &programming{dir: dir}
+	for _, peer := range []programmingPeer{p.ofnet(t.Context()), p.osken(t.Context())} {
+		if peer.do != nil || peer.Missing == "" {
+			t.Errorf("%s is missing: %q", peer.Name, peer.Missing)
+		}
 	}
 }

@@ -19,6 +19,8 @@ const (
 	ofpHello          = 0
 	ofpError          = 1
 	ofpExperimenter   = 4
+	ofpStatsRequest   = 18
+	ofpStatsReply     = 19
 	ofpBarrierRequest = 20
 	ofpBarrierReply   = 21
 
@@ -29,6 +31,8 @@ const (
 	bundleClose       = 2
 	bundleCommit      = 4
 	bundleAtomicOrder = 3
+
+	statsAggregate = 2
 
 	// lastXID marks the barrier that ends a run.
 	lastXID = 0xfffffffe
@@ -111,25 +115,31 @@ func rawDial(ctx context.Context, addr string) (*rawConn, error) {
 	return c, nil
 }
 
-// next reads one message and returns its type and xid. An error message is an error.
+// next is message without the body.
 func (c *rawConn) next() (typ byte, xid uint32, err error) {
+	typ, xid, _, err = c.message()
+	return typ, xid, err
+}
+
+// message reads one message. An error message is an error.
+func (c *rawConn) message() (typ byte, xid uint32, body []byte, err error) {
 	var h [8]byte
 	if _, err := io.ReadFull(c.r, h[:]); err != nil {
-		return 0, 0, fmt.Errorf("read from the switch: %w", err)
+		return 0, 0, nil, fmt.Errorf("read from the switch: %w", err)
 	}
 	length := int(binary.BigEndian.Uint16(h[2:]))
 	if length < len(h) {
-		return 0, 0, fmt.Errorf("the switch sent a message of length %d", length)
+		return 0, 0, nil, fmt.Errorf("the switch sent a message of length %d", length)
 	}
-	body := make([]byte, length-len(h))
+	body = make([]byte, length-len(h))
 	if _, err := io.ReadFull(c.r, body); err != nil {
-		return 0, 0, fmt.Errorf("read from the switch: %w", err)
+		return 0, 0, nil, fmt.Errorf("read from the switch: %w", err)
 	}
 	typ, xid = h[1], binary.BigEndian.Uint32(h[4:])
 	if typ == ofpError {
-		return typ, xid, fmt.Errorf("the switch answered message %d with error % x", xid, body[:min(len(body), 12)])
+		return typ, xid, nil, fmt.Errorf("the switch answered message %d with error % x", xid, body[:min(len(body), 12)])
 	}
-	return typ, xid, nil
+	return typ, xid, body, nil
 }
 
 // rawSend writes all of b, which ends with the barrier lastXID, and waits for its reply.
@@ -154,5 +164,40 @@ func rawSend(c *rawConn, b []byte) error {
 		if typ == ofpBarrierReply && xid == lastXID {
 			return <-written
 		}
+	}
+}
+
+// rawCount is the number of flows in a table, as the switch at addr counts them.
+func rawCount(ctx context.Context, addr string, table uint8) (int, error) {
+	c, err := rawDial(ctx, addr)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	be := binary.BigEndian
+	b := appendHeader(nil, ofpStatsRequest, 56, lastXID)
+	b = be.AppendUint16(b, statsAggregate)
+	b = append(b, 0, 0, 0, 0, 0, 0) // flags and padding
+	b = append(b, table, 0, 0, 0)
+	b = be.AppendUint32(b, 0xffffffff)    // OFPP_ANY
+	b = be.AppendUint32(b, 0xffffffff)    // OFPG_ANY
+	b = append(b, make([]byte, 4+8+8)...) // padding, any cookie
+	b = append(b, 0, 1, 0, 4, 0, 0, 0, 0) // an empty match of OXMs, padded
+	if _, err := c.Write(b); err != nil {
+		return 0, fmt.Errorf("ask the switch at %s for its flows: %w", addr, err)
+	}
+	for {
+		typ, xid, body, err := c.message()
+		if err != nil {
+			return 0, err
+		}
+		if typ != ofpStatsReply || xid != lastXID {
+			continue
+		}
+		// Type, flags and padding; packets, bytes, flows and padding.
+		if len(body) < 32 || be.Uint16(body) != statsAggregate {
+			return 0, fmt.Errorf("the switch at %s answered a request for aggregate statistics with % x", addr, body[:min(len(body), 32)])
+		}
+		return int(be.Uint32(body[24:])), nil
 	}
 }

@@ -19,8 +19,11 @@ const (
 	maxFlows        = 1<<24 - 1 // one address of 10.0.0.0/8 each
 )
 
+// emptyTable is one that nobody puts flows into: the bridge counts those in no time.
+const emptyTable = flowTable + 1
+
 // program sends n flows, a barrier and an aggregate statistics request for
-// flowTable. It blocks for as long as the bridge does not read, and for ever
+// emptyTable, whose reply stands for that to the barrier, which ofctrl keeps to itself. It blocks for as long as the bridge does not read, and for ever
 // when the connection has gone: call it in a goroutine.
 func program(sw *ofctrl.OFSwitch, n int) error {
 	table, err := sw.NewTable(flowTable)
@@ -40,15 +43,19 @@ func program(sw *ofctrl.OFSwitch, n int) error {
 	barrier := openflow13.NewOfp13Header()
 	barrier.Type = openflow13.Type_BarrierRequest
 	sw.Send(&barrier)
+	askCount(sw, emptyTable)
+	return nil
+}
 
+// askCount asks how many flows are in a table. It blocks as program does.
+func askCount(sw *ofctrl.OFSwitch, table uint8) {
 	stats := openflow13.NewAggregateStatsRequest()
-	stats.TableId = flowTable
+	stats.TableId = table
 	stats.OutPort = openflow13.P_ANY
 	stats.OutGroup = openflow13.OFPG_ANY
 	req := &openflow13.MultipartRequest{Header: openflow13.NewOfp13Header(), Type: openflow13.MultipartType_Aggregate, Body: stats}
 	req.Header.Type = openflow13.Type_MultiPartRequest
 	sw.Send(req)
-	return nil
 }
 
 // addFlow sends flow i: in network i/flowsPerNetwork, TCP to guest i has its

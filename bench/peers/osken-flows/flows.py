@@ -1,7 +1,7 @@
 """An os-ken application that programs flows into the first bridge that connects and says
 how long it took. It is a yardstick for the benchmarks and nothing else; see README.md.
 
-    OSKEN_FLOWS=10000 osken-manager --ofp-listen-host 127.0.0.1 --ofp-tcp-listen-port 6653 flows.py
+    OSKEN_FLOWS=10000 osken-manager --default-log-level 30 --ofp-listen-host 127.0.0.1 --ofp-tcp-listen-port 6653 flows.py
 
 It writes one line of JSON to standard output and ends.
 """
