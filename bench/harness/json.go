@@ -82,11 +82,7 @@ func (r *Result) deriveAgain() error {
 			return fmt.Errorf("peer %q: %w", r.Peers[i].Name, err)
 		}
 	}
-	var comparisons []Comparison
-	for _, c := range r.Comparisons {
-		comparisons = append(comparisons, c.Comparison)
-	}
-	r.derive(comparisons)
+	r.derive(r.declared())
 	for i, c := range r.Comparisons {
 		if !finite(c.Measured) || c.Interval != nil && !(finite(c.Interval.Low) && finite(c.Interval.High)) {
 			return fmt.Errorf("comparison %d: %s comes to %v, which is no number", i+1, c.Claim(), c.Measured)
@@ -135,7 +131,7 @@ func (r *Result) check() error {
 			return fmt.Errorf("comparison %d: %w", i+1, err)
 		}
 	}
-	return cmp.Or(r.checkSamples(), r.Conditions.check())
+	return cmp.Or(checkSamples(r.counts(), r.declared()), r.Conditions.check())
 }
 
 // checkNamed refuses a comparison with a peer that there is not, unless it says that it was not measured: that
@@ -147,19 +143,35 @@ func (r *Result) checkNamed(c ComparisonResult, peer string) error {
 	return nil
 }
 
-// checkSamples bounds what derive has to do.
-func (r *Result) checkSamples() error {
-	n := 0
+// counts are the numbers of samples by peer.
+func (r *Result) counts() map[string]int {
 	count := map[string]int{}
 	for _, p := range r.Peers {
 		count[p.Name] = len(p.Samples)
-		n += len(p.Samples)
 	}
+	return count
+}
+
+// declared are the comparisons without what they came to.
+func (r *Result) declared() []Comparison {
+	var declared []Comparison
 	for _, c := range r.Comparisons {
+		declared = append(declared, c.Comparison)
+	}
+	return declared
+}
+
+// checkSamples bounds what derive has to do, by the samples of each peer.
+func checkSamples(count map[string]int, comparisons []Comparison) error {
+	n := 0
+	for _, c := range count {
+		n += c
+	}
+	for _, c := range comparisons {
 		n += count[c.Peer] + count[c.Against]
 	}
 	if n > maxSamples {
-		return fmt.Errorf("%d samples, those of each comparison among them, are too many; at most %d", n, maxSamples)
+		return fmt.Errorf("%d samples, those of each comparison among them, are too many; at most %d: take fewer rounds", n, maxSamples)
 	}
 	return nil
 }

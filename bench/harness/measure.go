@@ -61,7 +61,7 @@ func Measure(ctx context.Context, b Benchmark, opt Options) (*Result, error) {
 	}
 	m.bench, m.samples = bench, make([][]Sample, len(bench.Peers))
 	m.env.Datapath = cmp.Or(bench.Datapath, m.env.Datapath)
-	if err := checkPeers(bench.Peers); err != nil {
+	if err := cmp.Or(checkPeers(bench.Peers), m.checkRounds()); err != nil {
 		return nil, errors.Join(fmt.Errorf("benchmark %s: %w", b.Name, err), bench.Close())
 	}
 	err = m.run(ctx)
@@ -99,6 +99,17 @@ func checkPeers(peers []Peer) error {
 		seen[p.Name] = true
 	}
 	return nil
+}
+
+// checkRounds refuses more samples than ReadResult would read.
+func (m *measurement) checkRounds() error {
+	count := map[string]int{}
+	for _, p := range m.bench.Peers {
+		if p.Missing == "" {
+			count[p.Name] = m.rounds
+		}
+	}
+	return checkSamples(count, m.Comparisons)
 }
 
 // oursMissing says that there are peers of ours, and none of them can run.

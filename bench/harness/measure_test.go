@@ -205,6 +205,7 @@ func TestMeasureRefuses(t *testing.T) {
 		want  string
 	}{
 		{"rounds", nil, Options{Rounds: -1}, "-1 rounds"},
+		{"too many samples", []Peer{{Name: "a", Role: Ours, Run: run}, {Name: "b", Role: Ours, Run: run}, {Name: "c", Role: Ours, Run: run}}, Options{Rounds: 7000}, "21000 samples"},
 		{"name", []Peer{{Role: Ours, Run: run}}, Options{}, "no name"},
 		{"twins", []Peer{{Name: "a", Role: Ours, Run: run}, {Name: "a", Role: Ours, Run: run}}, Options{}, `two peers are called "a"`},
 		{"role", []Peer{{Name: "a", Run: run}}, Options{}, `the role ""`},
