@@ -13,6 +13,7 @@ import (
 
 	"github.com/ofctl-lab/ofctl-lab/bench/bridge"
 	"github.com/ofctl-lab/ofctl-lab/bench/harness"
+	"github.com/ofctl-lab/ofctl-lab/bench/overlay"
 )
 
 // benchRun is what bench run was asked for.
@@ -53,6 +54,9 @@ or is interrupted.`,
 			if err != nil || !inside {
 				return ended(code, err)
 			}
+			if err := overlay.Sweep(cmd.Context()); err != nil {
+				return err
+			}
 			return a.runBenchmarks(cmd.Context(), r)
 		},
 	}
@@ -75,6 +79,8 @@ func (r *benchRun) check(names []string) error {
 	switch o := r.options; {
 	case o.Rounds < 0:
 		return usagef("--rounds %d is negative", o.Rounds)
+	case o.Rounds > harness.MaxRounds:
+		return usagef("--rounds %d is too many: at most %d", o.Rounds, harness.MaxRounds)
 	case o.Size.Scale < 0:
 		return usagef("--scale %d is negative", o.Size.Scale)
 	case o.Size.Scale > 0 && o.Size.Smallest:
@@ -106,7 +112,9 @@ func ended(code int, err error) error {
 // runBenchmarks runs one after the other. One that fails does not keep the others from running, and
 // the error is that of all.
 func (a *app) runBenchmarks(ctx context.Context, r benchRun) error {
-	r.options.Version = buildVersion().Version
+	if version != unknownVersion { // else the harness records what the Go tools know
+		r.options.Version = version
+	}
 	r.options.Progress = harness.NewLive(a.err, harness.Auto).Show
 	f, err := a.format()
 	if err != nil {
@@ -145,9 +153,8 @@ func (a *app) runBenchmarks(ctx context.Context, r benchRun) error {
 func (r *benchRun) keep(res *harness.Result) error {
 	var errs []error
 	if r.out != "" {
-		errs = append(errs,
-			writeWhole(filepath.Join(r.out, res.Benchmark+".json"), res.WriteJSON),
-			writeWhole(filepath.Join(r.out, res.Benchmark+".svg"), res.WriteSVG))
+		base := filepath.Join(r.out, res.Benchmark)
+		errs = append(errs, writeWhole(wholeFile{base + ".json", res.WriteJSON}, wholeFile{base + ".svg", res.WriteSVG}))
 	}
 	if r.requirePeers {
 		for _, p := range res.MissingPeers() {
@@ -157,18 +164,44 @@ func (r *benchRun) keep(res *harness.Result) error {
 	return errors.Join(errs...)
 }
 
-// writeWhole writes a file that is whole or not there: an older one stays until the new one is complete.
-func writeWhole(file string, write func(io.Writer) error) error {
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".bench-*")
-	if err != nil {
-		return err
+// wholeFile is a file that is whole or not there.
+type wholeFile struct {
+	path  string
+	write func(io.Writer) error
+}
+
+// writeWhole writes files that belong together: older ones stay until all new ones are complete.
+func writeWhole(files ...wholeFile) error {
+	var written []string
+	var err error
+	for _, f := range files {
+		var tmp string
+		if tmp, err = f.writeTemp(); err != nil {
+			break
+		}
+		written = append(written, tmp)
 	}
-	err = errors.Join(write(tmp), tmp.Chmod(0o644), tmp.Close())
+	for i, tmp := range written {
+		if err == nil {
+			err = os.Rename(tmp, files[i].path)
+		}
+		if err != nil {
+			err = errors.Join(err, os.Remove(tmp))
+		}
+	}
+	return err
+}
+
+// writeTemp writes the content beside the file, under a name that it returns.
+func (f wholeFile) writeTemp() (name string, err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(f.path), ".bench-*")
 	if err == nil {
-		err = os.Rename(tmp.Name(), file)
+		if err = errors.Join(f.write(tmp), tmp.Chmod(0o644), tmp.Close()); err != nil {
+			err = errors.Join(err, os.Remove(tmp.Name()))
+		}
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", file, err), os.Remove(tmp.Name()))
+		return "", fmt.Errorf("write %s: %w", f.path, err)
 	}
-	return nil
+	return tmp.Name(), nil
 }

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -39,7 +41,7 @@ func runFakes(t *testing.T, ctx context.Context, r benchRun) (out string, err er
 	t.Helper()
 	var stdout bytes.Buffer
 	a := &app{stdio: stdio{out: &stdout, err: t.Output()}, settings: viper.New()}
-	r.options.Rounds = 2
+	r.options.Rounds = harness.MinRounds
 	err = a.runBenchmarks(ctx, r)
 	return stdout.String(), err
 }
@@ -122,30 +124,55 @@ func TestRequirePeers(t *testing.T) {
 	}
 }
 
-// An older result is not lost to one that cannot be written.
-func TestWriteWholeKeepsTheOldFile(t *testing.T) {
+// An older result is not lost to one that cannot be written, nor is its plot replaced alone.
+func TestWriteWholeKeepsTheOldFiles(t *testing.T) {
 	dir := t.TempDir()
-	file := filepath.Join(dir, "x.json")
-	if err := os.WriteFile(file, []byte("old"), 0o600); err != nil {
+	var files []wholeFile
+	incomplete := (&harness.Result{Conditions: harness.Conditions{Steal: math.NaN()}}).WriteJSON
+	complete := func(w io.Writer) error { _, err := io.WriteString(w, "new"); return err }
+	for name, write := range map[string]func(io.Writer) error{"x.json": incomplete, "x.svg": complete} {
+		f := wholeFile{filepath.Join(dir, name), write}
+		if err := os.WriteFile(f.path, []byte("old"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, f)
+	}
+	for range 2 { // whichever comes first
+		if err := writeWhole(files...); err == nil || !strings.Contains(err.Error(), "x.json") {
+			t.Errorf("error: %v", err)
+		}
+		slices.Reverse(files)
+	}
+	for _, f := range files {
+		if text, err := os.ReadFile(f.path); err != nil || string(text) != "old" {
+			t.Errorf("file %q, %v", text, err)
+		}
+	}
+	if got := kept(t, dir); got != "x.json x.svg" {
+		t.Errorf("directory %s", got)
+	}
+}
+
+// A build without a version is recorded as what the Go tools know of it, not as unknown.
+func TestUnknownVersionIsNotRecorded(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := runFakes(t, t.Context(), benchRun{out: dir, chosen: []harness.Benchmark{fakeBenchmark("first", takesNothing)}}); err != nil {
 		t.Fatal(err)
 	}
-	incomplete := (&harness.Result{Conditions: harness.Conditions{Steal: math.NaN()}}).WriteJSON
-	if err := writeWhole(file, incomplete); err == nil {
-		t.Error("no error")
-	}
-	if text, err := os.ReadFile(file); err != nil || string(text) != "old" || kept(t, dir) != "x.json" {
-		t.Errorf("file %q, %v; directory %s", text, err, kept(t, dir))
+	text, err := os.ReadFile(filepath.Join(dir, "first.json"))
+	if err != nil || strings.Contains(string(text), `"version": "unknown"`) {
+		t.Errorf("%v: %s", err, text)
 	}
 }
 
 // A comparison whose aim has changed since the last result has none beside it.
 func TestListForgetsResultsOfOtherAims(t *testing.T) {
 	b := fakeBenchmark("first", takesNothing)
-	last, err := harness.Measure(t.Context(), b, harness.Options{Rounds: 1})
+	last, err := harness.Measure(t.Context(), b, harness.Options{Rounds: harness.MinRounds})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := describeBenchmark(b, last); got.Comparisons[0].Figure != "1.00 ms" || got.Comparisons[0].Last.Verdict != harness.AimReached || got.Last == nil {
+	if got := describeBenchmark(b, last); got.Comparisons[0].Figure != "1.00 ms (1.00 … 1.00)" || got.Comparisons[0].Last.Verdict != harness.AimReached || got.Last == nil {
 		t.Errorf("got %+v", got)
 	}
 	b.Comparisons[0].Aim = 3

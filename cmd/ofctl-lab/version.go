@@ -9,8 +9,11 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/controller/api"
 )
 
+// unknownVersion is the version of a build that nobody has told one.
+const unknownVersion = "unknown"
+
 // version is set by the linker: -X main.version=…
-var version = "unknown"
+var version = unknownVersion
 
 func newVersion(a *app) *cobra.Command {
 	cmd := &cobra.Command{
