@@ -81,13 +81,15 @@ func introduction() string {
 
 Each benchmark is a workload that we, rivals and a limit do in turn. **Ours** are the ways in which this project does it,
 a **peer** is another program or design that does the same work, and a **limit** shows what the machine or the switch could
-do at best: bytes encoded beforehand, a responder that reads nothing, one static flow. Nothing reaches more than its limit,
-and a ratio near 1 to it says that there is nothing left to gain.
+do at best: bytes encoded beforehand, a responder that reads nothing, one static flow. A limit is the best that we know of: a
+ratio near 1 to it says that we know of nothing left to gain, and what clearly exceeds it is named beside the numbers.
 
 Read the ratios, not the absolute numbers, which are those of the machine that is named in each section.
 
-- **Interleaved.** In each round every peer runs once, and each round starts with another peer, so that whatever else the
-  machine does falls on all alike. A ratio is taken within each round, and its median over the rounds is what is reported.
+- **Interleaved.** In each round every peer runs once, in an order that is drawn anew for each round (from a fixed seed), so that
+  whatever else the machine does falls on all alike, and no peer always follows the same one. A ratio is taken within each
+  round, and its median over the rounds is what is reported. A benchmark that counts has no rounds to pair: its number is the
+  same each time.
 - **Intervals.** (low … high) is where the median lies with %.0f %% confidence, by a percentile bootstrap over the rounds. An
   aim is reached, or missed, when the whole interval is on one side of it; else the verdict is "cannot be told". Fewer than
   %d rounds have no interval. A count that is the same each time is exact and has none either.
@@ -101,7 +103,10 @@ Read the ratios, not the absolute numbers, which are those of the machine that i
 - **Missing.** A peer that could not run is listed as missing with the reason, and what would have been compared with it as
   not measured.
 
-Everything runs in network namespaces on one machine, each peer with processes of its own, which the harness starts and stops.
+Everything runs in network namespaces on one machine, and the harness starts and stops all that runs. Most peers are processes of
+their own. Those of flow-programming that are called session or raw bytes run inside the harness's own process, and the other
+programs of that benchmark beside it, all against the same switch. The packet-in benchmarks' session is our OpenFlow session
+answering as a learning switch, as the other controllers there do; it is not this project's controller, which needs no packet-ins to learn.
 How each peer is set up is in [bench/peers](../bench/peers): whoever knows one of them better is welcome to object.
 
 `, 100*harness.Confidence, harness.MinRounds, harness.NoiseBound)

@@ -71,10 +71,11 @@ func TestPage(t *testing.T) {
 	}
 	for _, want := range []string{
 		"2 of 2 aims reached",
-		"| zebra | ours at most 0.50 × rival | 0.25 × (0.25 … 0.25) | aim reached |",
+		"| zebra | ours at most 0.5 × rival | 0.25 × (0.25 … 0.25) | aim reached |",
 		"- unmeasured: time of unmeasured (ms)\n",
 		"](../bench/results/ant.svg)",
 		"with 95 % confidence",
+		"A limit is the best that we know of", "Most peers are processes of\ntheir own", "an order that is drawn anew for each round",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%s", want, text)
