@@ -245,9 +245,12 @@ func TestWithoutOfctl(t *testing.T) {
 	}
 }
 
-// Outside the source tree the peers that are in it are missing.
+// In another source tree the peers that are in this one are missing.
 func TestOutsideTheSourceTree(t *testing.T) {
 	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example.org/other\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	t.Chdir(dir)
 	p := &programming{dir: dir}
 	for _, peer := range []programmingPeer{p.ofnet(t.Context()), p.osken(t.Context())} {
