@@ -104,9 +104,9 @@ Read the ratios, not the absolute numbers, which are those of the machine that i
   not measured.
 
 Everything runs in network namespaces on one machine, and the harness starts and stops all that runs. Most peers are processes of
-their own. Those of flow-programming that are called session or raw bytes run inside the harness's own process, and the other
-programs of that benchmark beside it, all against the same switch. The packet-in benchmarks' session is our OpenFlow session
-answering as a learning switch, as the other controllers there do; it is not this project's controller, which needs no packet-ins to learn.
+their own. Those of flow-programming that are called session or raw bytes run inside the harness's own process, and ovs-ofctl in
+its namespace; ofnet and os-ken have namespaces of their own. The packet-in benchmarks' session is our OpenFlow
+session answering as a learning switch, as the other controllers there do; it is not this project's controller, which needs no packet-ins to learn.
 How each peer is set up is in [bench/peers](../bench/peers): whoever knows one of them better is welcome to object.
 
 `, 100*harness.Confidence, harness.MinRounds, harness.NoiseBound)
