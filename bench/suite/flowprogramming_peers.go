@@ -198,10 +198,6 @@ func (p *programming) osken(ctx context.Context) programmingPeer {
 		return peer
 	}
 	top, err := build.Top(ctx)
-	app := filepath.Join(top, oskenApp)
-	if err == nil {
-		_, err = os.Stat(app) // Go finds a top in other source trees, and an empty one in none
-	}
 	if err != nil {
 		peer.Missing = fmt.Sprintf("its application is in the source tree: %v", err)
 		return peer
@@ -211,7 +207,7 @@ func (p *programming) osken(ctx context.Context) programmingPeer {
 		return runPeer(ctx, b, peers.Spec{
 			Name: peerOSKen, Program: "osken-manager", Port: 6653,
 			// At the default level each event would be tested against a lower one; see bench/peers/osken.
-			Args: []string{"--default-log-level", "30", "--ofp-tcp-listen-port", "6653", app},
+			Args: []string{"--default-log-level", "30", "--ofp-tcp-listen-port", "6653", filepath.Join(top, oskenApp)},
 			// Python would write what it compiled beside the source.
 			Env: []string{fmt.Sprintf("OSKEN_FLOWS=%d", int(p.fewer)), "PYTHONDONTWRITEBYTECODE=1"},
 		})
