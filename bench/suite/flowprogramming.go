@@ -101,7 +101,7 @@ type programming struct {
 
 func (p *programming) prepare(ctx context.Context) error {
 	var err error
-	if p.dir, err = os.MkdirTemp("", "ofctl-lab-bench-"); err != nil {
+	if p.dir, err = bridge.TempDir(); err != nil {
 		return err
 	}
 	if p.text, err = p.writeText("flows.txt", p.flows); err != nil {
