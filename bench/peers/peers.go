@@ -88,12 +88,15 @@ func Start(ctx context.Context, s Spec) (*Process, error) {
 		_ = p.cmd.Wait() // exit says how it ended
 		close(p.ended)
 	}()
-	var err error
-	if p.link, err = join(p.PID()); err == nil {
-		err = p.awaitListening(ctx)
+	var err, stopped error
+	if p.link, err = join(p.PID()); err != nil {
+		// Its namespace goes when it ends, under the hands of join.
+		stopped = p.Close()
+		err = fmt.Errorf("%w; it ended with %s", err, p.exit())
+	} else if err = p.awaitListening(ctx); err != nil {
+		stopped = p.Close()
 	}
-	if err != nil {
-		stopped := p.Close() // and all that it has said is here
+	if err != nil { // it is closed, and all that it has said is here
 		return nil, errors.Join(fmt.Errorf("start %s: %w%s", s.Name, err, p.stderr), stopped)
 	}
 	return p, nil
