@@ -6,7 +6,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -44,7 +46,9 @@ func TestMain(m *testing.M) {
 		os.Exit(3)
 	case "silent":
 		fmt.Fprintln(os.Stderr, "thinking")
-		time.Sleep(time.Hour)
+		told := make(chan os.Signal, 1)
+		signal.Notify(told, syscall.SIGTERM)
+		<-told
 	}
 }
 

@@ -23,13 +23,7 @@ func ConnectionRate() harness.Benchmark {
 		Better: harness.Higher,
 		Setup:  setUpConnections,
 	}
-	for _, peer := range ourDesigns() {
-		b.Comparisons = append(b.Comparisons,
-			harness.Comparison{Peer: peer, Against: peerOVN, Aim: 1},
-			harness.Comparison{Peer: peer, Against: peerOVN, Aim: 1, Detail: cpuPerConnection, Better: harness.Lower},
-			harness.Comparison{Peer: peer, Against: peerVLAN},
-			harness.Comparison{Peer: peer, Against: peerTunnel})
-	}
+	b.Comparisons = tunnelComparisons(cpuPerConnection)
 	return b
 }
 

@@ -258,3 +258,17 @@ func (s *designs) Close() error {
 	}
 	return err
 }
+
+// tunnelComparisons set each of our designs against the others that cross hosts, with the aim to
+// be no worse than OVN, also in a detail of which less is better.
+func tunnelComparisons(detail string) []harness.Comparison {
+	var all []harness.Comparison
+	for _, peer := range ourDesigns() {
+		all = append(all,
+			harness.Comparison{Peer: peer, Against: peerOVN, Aim: 1},
+			harness.Comparison{Peer: peer, Against: peerOVN, Aim: 1, Detail: detail, Better: harness.Lower},
+			harness.Comparison{Peer: peer, Against: peerVLAN},
+			harness.Comparison{Peer: peer, Against: peerTunnel})
+	}
+	return all
+}

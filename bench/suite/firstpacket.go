@@ -26,13 +26,7 @@ func FirstPacket() harness.Benchmark {
 		Better: harness.Lower,
 		Setup:  setUpFirstPacket,
 	}
-	for _, peer := range ourDesigns() {
-		b.Comparisons = append(b.Comparisons,
-			harness.Comparison{Peer: peer, Against: peerOVN, Aim: 1},
-			harness.Comparison{Peer: peer, Against: peerOVN, Aim: 1, Detail: nextPacket, Better: harness.Lower},
-			harness.Comparison{Peer: peer, Against: peerVLAN},
-			harness.Comparison{Peer: peer, Against: peerTunnel})
-	}
+	b.Comparisons = tunnelComparisons(nextPacket)
 	return b
 }
 
