@@ -43,6 +43,8 @@ type Controller struct {
 	settle  *settling
 	metrics *metrics
 	peers   *peerLog
+	// packetIn are those who want what switches send to the controller, by feature.
+	packetIn packetInHandlers
 
 	unclaimed *unclaimedBridges
 	// changed is notified whenever anything that the interface shows may have changed.
@@ -79,6 +81,7 @@ func New(cfg *config.Config, deps Deps) (*Controller, error) {
 				settle: newSettling(cfg.Settle), changed: newBroadcast(), releaser: newBell(),
 				unclaimed: &unclaimedBridges{list: map[string]*api.UnclaimedBridge{}},
 				peers:     &peerLog{log: log, last: map[string]time.Time{}},
+				packetIn:  packetInHandlers{},
 			}
 			c.hosts = &registry{hosts: map[string]*host{}, started: c.startBinder}
 			c.metrics = newMetrics(c)

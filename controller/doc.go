@@ -14,6 +14,8 @@
 //	          connection      keeps the bridge as it must be
 //	worker    1 per OpenFlow  what the switch holds: dump, diff, commit, audit
 //	          connection
+//	packetIns 1 per OpenFlow  hands packet-ins to their handlers; bounded, the rest is
+//	          connection      dropped and counted
 //	api       1 per request   reads snapshots; asks the engine for changes
 //
 // Binders and workers are level-triggered: a wake channel of size one and the

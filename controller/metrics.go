@@ -29,6 +29,7 @@ type metrics struct {
 	drift          *prometheus.CounterVec
 	stale          *prometheus.CounterVec
 	refused        *prometheus.CounterVec
+	packetIns      *prometheus.CounterVec
 }
 
 func newMetrics(c *Controller) *metrics {
@@ -48,9 +49,10 @@ func newMetrics(c *Controller) *metrics {
 		stale:      counters("compile_stale_entries_total", "Entries that audits found otherwise in what was compiled change by change than in a fresh compilation; always 0 unless the controller has a mistake.", "host"),
 		drift:      counters("switch_drift_entries_total", "Entries that audits found changed behind the controller's back, and repaired.", "host"),
 		refused:    counters("connections_refused_total", "Connections that were not served, by protocol (openflow, ovsdb).", "protocol"),
+		packetIns:  counters("packet_ins_total", "Packets that a switch sent to the controller, by the feature of the flow that sent them; dropped: those that nobody asked for, or too many.", "host", "feature"),
 	}
 	m.registry.MustRegister(m.engineSeconds, m.engineBatch, m.compileSeconds, m.commitSeconds,
-		m.entries, m.syncErrors, m.audits, m.drift, m.stale, m.refused, collector{c},
+		m.entries, m.syncErrors, m.audits, m.drift, m.stale, m.refused, m.packetIns, collector{c},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -16,13 +16,8 @@ import (
 // serveOpenFlow serves one connection from a switch, from the hello to its end.
 func (c *Controller) serveOpenFlow(ctx context.Context, nc net.Conn) {
 	peer := nc.RemoteAddr().String()
-	events := make(chan portEvent, cap(newHost("").ports))
-	conn, err := openflow.Connect(ctx, nc, openflow.Options{OnPortStatus: func(s openflow.PortStatus) {
-		select {
-		case events <- portEvent{port: s.Port.Number, name: s.Port.Name, gone: s.Reason == ofp13.PortDelete}:
-		default: // the database says it too, a little later
-		}
-	}})
+	told := heard{ports: make(chan portEvent, cap(newHost("").ports)), packets: newPacketIns(c.packetIn)}
+	conn, err := openflow.Connect(ctx, nc, openflow.Options{OnPortStatus: told.port, OnPacketIn: told.packets.put})
 	if err != nil {
 		c.metrics.refused.WithLabelValues("openflow").Inc()
 		c.peers.warn(ctx, peer, "OpenFlow connection refused", err)
@@ -48,7 +43,22 @@ func (c *Controller) serveOpenFlow(ctx context.Context, nc net.Conn) {
 	}
 	defer h.ofSlot.release(o)
 	c.unclaimed.remove(conn.DatapathID(), peer)
-	c.serveSwitch(ctx, h, th, conn, events)
+	c.serveSwitch(ctx, h, th, conn, told)
+}
+
+// heard is what a switch tells without being asked, between the goroutine that reads
+// the session and those that act.
+type heard struct {
+	ports   chan portEvent
+	packets *packetIns
+}
+
+// port is the OnPortStatus of a session.
+func (t heard) port(s openflow.PortStatus) {
+	select {
+	case t.ports <- portEvent{port: s.Port.Number, name: s.Port.Name, gone: s.Reason == ofp13.PortDelete}:
+	default: // the database says it too, a little later
+	}
 }
 
 // echoTimeout bounds how long a switch has to prove that it is alive when
@@ -65,7 +75,7 @@ func answers(conn *openflow.Conn) func(context.Context) error {
 }
 
 // serveSwitch runs the worker of a switch that has its host's slot.
-func (c *Controller) serveSwitch(ctx context.Context, h *host, th *topo.Host, conn *openflow.Conn, events <-chan portEvent) {
+func (c *Controller) serveSwitch(ctx context.Context, h *host, th *topo.Host, conn *openflow.Conn, told heard) {
 	log := c.log.With("host", h.name, "peer", conn.Peer())
 	log.Info("switch connected", "datapath", fmt.Sprintf("%016x", conn.DatapathID()))
 	// What was confirmed on another connection says nothing of this one: the
@@ -79,10 +89,11 @@ func (c *Controller) serveSwitch(ctx context.Context, h *host, th *topo.Host, co
 
 	ctx, cancel := context.WithCancel(ctx)
 	var forward sync.WaitGroup
+	forward.Go(func() { told.packets.serve(ctx, h, c.metrics.packetIns) })
 	forward.Go(func() {
 		for {
 			select {
-			case e := <-events:
+			case e := <-told.ports:
 				e.session = conn
 				select {
 				case h.ports <- e:
