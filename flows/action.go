@@ -4,6 +4,9 @@ package flows
 // comparable value.
 type Action interface{ isAction() }
 
+// MaxLenAll as the MaxLen of an action asks for all of the packet.
+const MaxLenAll uint16 = 0xffff
+
 // Subfield names bits Offset … Offset+Bits-1 of a field.
 type Subfield struct {
 	Field  Field
@@ -17,8 +20,15 @@ type (
 	// executed (OpenFlow 1.3.5 section A.2.1).
 	Output struct{ Port uint32 }
 
-	// ToController sends up to MaxLen bytes of the packet to the controller.
-	ToController struct{ MaxLen uint16 }
+	// ToController sends a copy of up to MaxLen bytes of the packet to the controller.
+	// (Open vSwitch has kept no packets since 2.7, so it sends all of them.)
+	// A Meter other than 0 limits the copies: one that exceeds its rate is not sent, and
+	// the packet itself goes on (NXAST_CONTROLLER2). The meter instruction of a flow,
+	// in contrast, drops the packet.
+	ToController struct {
+		MaxLen uint16
+		Meter  uint32
+	}
 
 	// OutputReg sends the packet to the port whose number is in Src (NXAST_OUTPUT_REG2).
 	OutputReg struct {

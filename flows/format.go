@@ -206,7 +206,7 @@ func (p *printer) action(a Action) {
 		}
 		p.port(a.Port)
 	case ToController:
-		p.printf("CONTROLLER:%d", a.MaxLen)
+		p.toController(a)
 	case OutputReg:
 		p.str("output:")
 		p.subfield(a.Src)
@@ -228,6 +228,18 @@ func (p *printer) action(a Action) {
 		p.str("dec_ttl")
 	case Resubmit:
 		p.resubmit(a)
+	}
+}
+
+// toController writes what ovs-ofctl prints of the short action and of the long one.
+func (p *printer) toController(a ToController) {
+	switch {
+	case a.Meter == 0:
+		p.printf("CONTROLLER:%d", a.MaxLen)
+	case a.MaxLen == MaxLenAll:
+		p.printf("controller(meter_id=%d)", a.Meter)
+	default:
+		p.printf("controller(max_len=%d,meter_id=%d)", a.MaxLen, a.Meter)
 	}
 }
 

@@ -138,35 +138,52 @@ func noArg(w word, hasArg bool) error {
 func parseOutput(arg word) (Action, error) {
 	if strings.HasSuffix(arg.text, "]") {
 		s, err := parseSubfield(arg)
-		return OutputReg{Src: s, MaxLen: maxLenAll}, err
+		return OutputReg{Src: s, MaxLen: MaxLenAll}, err
 	}
 	if f, ok := ByName(arg.text); ok {
-		return OutputReg{Src: wholeField(f), MaxLen: maxLenAll}, nil
+		return OutputReg{Src: wholeField(f), MaxLen: MaxLenAll}, nil
 	}
 	port, err := parsePort(arg)
 	if port == PortController {
-		return ToController{maxLenAll}, err
+		return ToController{MaxLen: MaxLenAll}, err
 	}
 	return Output{port}, err
 }
 
-// maxLenAll asks for as much of the packet as 16 bits can say.
-const maxLenAll = 0xffff
-
-// parseController reads controller, controller:N and controller(max_len=N).
+// parseController reads controller, controller:N and controller(max_len=N,meter_id=N).
 func parseController(arg word, hasArg bool) (Action, error) {
+	a := ToController{MaxLen: MaxLenAll}
 	if !hasArg {
-		return ToController{maxLenAll}, nil
+		return a, nil
 	}
-	key, val, named := arg.cut("=")
-	if named {
-		if key.text != "max_len" {
-			return nil, key.errorf("controller: %q is not supported", key.text)
+	words, err := arg.split()
+	if err != nil {
+		return nil, err
+	}
+	if len(words) == 0 {
+		return nil, arg.errorf("controller: want a length, max_len=N or meter_id=N")
+	}
+	for _, w := range words {
+		key, val, named := w.cut("=")
+		if !named {
+			key, val = word{text: "max_len"}, w
 		}
-		arg = val
+		var n uint64
+		switch key.text {
+		case "max_len":
+			n, err = val.uint(16)
+			a.MaxLen = uint16(n)
+		case "meter_id":
+			n, err = val.uint(32)
+			a.Meter = uint32(n)
+		default:
+			err = key.errorf("controller: %q is not supported", key.text)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	n, err := arg.uint(16)
-	return ToController{uint16(n)}, err
+	return a, nil
 }
 
 // parseWhole reads the older names for setting one field.

@@ -108,6 +108,8 @@ func TestValidateSaysWhy(t *testing.T) {
 		{Flow{Apply: []Action{Move{Subfield{Reg0, 0, 8}, Subfield{Reg1, 0, 9}}}}, "8 bits to 9 bits"},
 		{Flow{Apply: []Action{ToGroup{ID: GroupAny}}}, "last group"},
 		{Flow{Write: []Action{Resubmit{Port: PortInPort, Table: 3}}}, "cannot be in write_actions"},
+		{Flow{Write: []Action{ToController{MaxLen: 14, Meter: 1}}}, "cannot be in write_actions"},
+		{Flow{Apply: []Action{ToController{Meter: 0xffff0001}}}, "last meter"},
 		{Flow{Apply: []Action{nil}}, "not an action"},
 	} {
 		if err := c.flow.Validate(); err == nil || !strings.Contains(err.Error(), c.msg) {

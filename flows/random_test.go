@@ -84,7 +84,8 @@ func anyAction(t *rapid.T) Action {
 	case 0:
 		return Output{Port: port}
 	case 1:
-		return ToController{MaxLen: rapid.Uint16().Draw(t, "len")}
+		return ToController{MaxLen: rapid.SampledFrom([]uint16{0, 14, 0xffff}).Draw(t, "len"),
+			Meter: rapid.SampledFrom([]uint32{0, 0, MeterMin, 0xffff0000}).Draw(t, "meter")}
 	case 2:
 		return OutputReg{Src: anySubfield(t, 16), MaxLen: 0xffff}
 	case 3:

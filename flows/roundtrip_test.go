@@ -124,6 +124,10 @@ priority=5,ip,nw_frag=not_later,actions=drop
 priority=5,ip,nw_proto=47,actions=drop
 priority=5,udp,tp_src=68,tp_dst=67,actions=CONTROLLER:128
 priority=5,udp,udp_src=0x10/0xf0,actions=controller
+priority=6,reg0=0x7,actions=controller(max_len=14,meter_id=16385),goto_table:9
+priority=6,reg0=0x8,actions=controller(meter_id=16385),output:2
+priority=6,reg0=0x9,actions=controller(max_len=14),output:2
+priority=6,reg0=0xa,actions=write_actions(CONTROLLER:14)
 priority=5,udp6,tp_src=547,actions=drop
 priority=5,tcp,tcp_flags=+syn-ack,actions=drop
 priority=5,tcp,tcp_flags=syn|ack,tcp_src=5,actions=set_field:9->tcp_src

@@ -37,12 +37,23 @@ func (f *Flow) validate() error {
 		return err
 	}
 	for _, a := range f.Write {
-		switch a.(type) {
-		case Resubmit, Move:
+		if !inActionSet(a) {
 			return fmt.Errorf("%s: cannot be in write_actions", formatAction(a))
 		}
 	}
 	return validateActions(f.Match, f.Write)
+}
+
+// inActionSet reports whether Open vSwitch takes a in write_actions. Sending to
+// the controller without a meter is an output to a reserved port, which it takes.
+func inActionSet(a Action) bool {
+	switch a := a.(type) {
+	case Resubmit, Move:
+		return false
+	case ToController:
+		return a.Meter == 0
+	}
+	return true
 }
 
 const (
@@ -147,6 +158,9 @@ func validateActions(m Match, as []Action) error {
 				err = errors.New("use ToController, which says how much of the packet to send")
 			}
 		case ToController:
+			if a.Meter > maxMeter {
+				err = fmt.Errorf("the last meter is %d", maxMeter)
+			}
 		case OutputReg:
 			err = a.Src.validate(m)
 		case ToGroup:

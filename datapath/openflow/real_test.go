@@ -224,3 +224,58 @@ func TestPacketOutComesBackAsPacketIn(t *testing.T) {
 		t.Errorf("got %+v", p)
 	}
 }
+
+func TestMeterLimitsCopiesAndNotFrames(t *testing.T) {
+	o := startOVS(t)
+	var copies atomic.Int64
+	var match atomic.Pointer[flows.Match]
+	c := o.accept(t, openflow.Options{OnPacketIn: func(p openflow.PacketIn) {
+		copies.Add(1)
+		m := slices.Clone(p.Match)
+		match.Store(&m)
+		if len(p.Data) < 14 { // Open vSwitch 3.1 sends all of it, whatever the action says
+			t.Errorf("%d bytes of the frame came, want 14 at least", len(p.Data))
+		}
+	}})
+	meter := &flows.Meter{ID: flows.MeterMin, Pktps: true, Bands: []flows.MeterBand{{Rate: 1, Burst: 1}}}
+	metered := &flows.Flow{Table: 1, Cookie: flows.NewCookie(3, 1, 9), Apply: []flows.Action{flows.ToController{MaxLen: 14, Meter: meter.ID}}, Goto: 2}
+	after := &flows.Flow{Table: 2, Cookie: flows.NewCookie(3, 1, 10)}
+	marks := &flows.Flow{Cookie: flows.NewCookie(3, 1, 8), Apply: []flows.Action{flows.Set(flows.Reg0, flows.U(7))}, Goto: 1}
+	steps := []flows.Step{
+		{Ops: []flows.Op{{Kind: flows.AddMeter, Meter: meter}}},
+		{Ops: []flows.Op{{Kind: flows.AddFlow, Flow: after}, {Kind: flows.AddFlow, Flow: metered}, {Kind: flows.AddFlow, Flow: marks}}},
+	}
+	if err := c.Commit(t.Context(), steps); err != nil {
+		t.Fatal(err)
+	}
+	const frames = 300
+	frame := append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5}, make([]byte, 50)...)
+	for range frames {
+		err := c.PacketOut(t.Context(), openflow.PacketOut{InPort: flows.PortLocal, Actions: []flows.Action{flows.Output{Port: flows.PortTable}}, Data: frame})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Barrier(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d, err := c.Dump(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := flows.Flat(&flows.Part{Flows: []*flows.Flow{metered, after, marks}, Meters: []*flows.Meter{meter}}); !d.State().Equal(want) {
+		t.Errorf("the switch holds %v, want what was sent", d.Flows)
+	}
+	for _, s := range d.Flows {
+		if s.Packets != frames {
+			t.Errorf("%s was not passed by %d frames", s, frames)
+		}
+	}
+	// One a second, so a machine has to stand still for minutes to send half.
+	if n := copies.Load(); n == 0 || n > frames/2 {
+		t.Errorf("%d copies of %d frames came", n, frames)
+	}
+	if m := match.Load(); m == nil || !slices.Equal(*m, flows.Match{}.With(flows.InPort, flows.U(uint64(flows.PortLocal))).With(flows.Reg0, flows.U(7))) {
+		t.Errorf("a copy came with %v, want in_port and the register", m)
+	}
+}

@@ -29,6 +29,7 @@ const (
 	nxDecTTL        uint16 = 18
 	nxOutputReg2    uint16 = 32
 	nxRegLoad2      uint16 = 33
+	nxController2   uint16 = 37
 )
 
 // UnknownActionError names an action that the flows package cannot express.
@@ -63,6 +64,9 @@ func appendAction(dst []byte, a flows.Action) ([]byte, error) {
 	case flows.Output:
 		return appendOutput(dst, a.Port, 0), nil
 	case flows.ToController:
+		if a.Meter != 0 {
+			return appendController2(dst, a), nil
+		}
 		return appendOutput(dst, flows.PortController, a.MaxLen), nil
 	case flows.OutputReg:
 		// NXAST_OUTPUT_REG says the same as NXAST_OUTPUT_REG2 for every field
@@ -308,6 +312,8 @@ func parseExperimenterAction(b []byte) (flows.Action, error) {
 		return parseRegLoad(b)
 	case nxOutputReg, nxOutputReg2:
 		return parseOutputReg(b, sub)
+	case nxController2:
+		return parseController2(b)
 	}
 	return nil, &UnknownActionError{Type: actExperimenter, Experimenter: exp, Subtype: sub}
 }

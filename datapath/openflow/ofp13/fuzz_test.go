@@ -17,6 +17,7 @@ func FuzzDecode(f *testing.F) {
 		{}, {4, 0, 0, 0, 0, 0, 0, 0}, {4, 0, 0, 7, 0, 0, 0, 0}, {4, 19, 0xff, 0xff, 0, 0, 0, 0},
 		must(AppendHello(nil, 1)),
 		must(AppendFlowMod(nil, 1, FlowMod{Flow: typicalFlow()})),
+		must(AppendFlowMod(nil, 1, FlowMod{Flow: &flows.Flow{Apply: []flows.Action{flows.ToController{MaxLen: 14, Meter: 0x4001}}}})),
 		must(AppendGroupMod(nil, 1, GroupMod{Group: group})),
 		must(AppendMeterMod(nil, 1, MeterMod{Meter: meter})),
 		must(AppendBundleAdd(nil, 1, 2, flows.Op{Kind: flows.AddFlow, Flow: typicalFlow()})),

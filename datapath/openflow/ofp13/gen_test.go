@@ -47,7 +47,7 @@ func genAction(t *rapid.T) flows.Action {
 	case 0:
 		return flows.Output{Port: rapid.Uint32().Filter(func(p uint32) bool { return p != flows.PortController }).Draw(t, "port")}
 	case 1:
-		return flows.ToController{MaxLen: rapid.Uint16().Draw(t, "max len")}
+		return flows.ToController{MaxLen: rapid.Uint16().Draw(t, "max len"), Meter: rapid.Uint32().Draw(t, "meter")}
 	case 2:
 		return flows.OutputReg{Src: genSubfield(t, rapid.Uint16Range(1, 32).Draw(t, "bits")), MaxLen: rapid.Uint16().Draw(t, "max len")}
 	case 3:
