@@ -29,6 +29,7 @@ func portAttributes(p *topo.Port) []attribute {
 	out := []attribute{
 		{"mac", p.MAC.String()}, {"profile", p.Profile.String()}, {"network", p.Network}, {"addresses", joined(p.Addresses)},
 		{"host", p.Host}, {"netns", p.Netns}, {"interface", p.Interface}, {"trunk.native", ""}, {"trunk.vlans", ""},
+		{"guest", p.Guest},
 	}
 	if p.Trunk != nil {
 		if n := p.Trunk.Native; n != nil {

@@ -156,6 +156,10 @@ func TestPlanSaysWhatApplyDoes(t *testing.T) {
 		p.Changes[0].Fields[0] != "netns: red-a → red-x" {
 		t.Errorf("plan of a change that touches no packet: %+v", p)
 	}
+	if p := plan(strings.Replace(twoHosts, "netns: red-a", "guest: vm1", 1)); len(p.Changes) != 1 || p.Interrupted || len(p.Hosts) != 0 ||
+		strings.Join(p.Changes[0].Fields, "; ") != "netns: red-a → none; guest: none → vm1" {
+		t.Errorf("plan of a port that becomes a network card: %+v", p)
+	}
 	changed := strings.Replace(twoHosts, "key: 1000001", "key: 1000009", 1)
 	dry, revision := plan(changed), r.c.engine.load().Revision()
 	if !dry.Interrupted || len(dry.Hosts) != 2 || len(dry.Hosts[0].Interrupts) != 1 || !strings.Contains(dry.Hosts[0].Interrupts[0], "1000001") {

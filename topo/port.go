@@ -72,6 +72,10 @@ type Port struct {
 	Host      string `json:"host,omitempty"`
 	Netns     string `json:"netns,omitempty"`
 	Interface string `json:"interface,omitempty"`
+	// Guest is the name of the virtual machine whose network card the port is, empty
+	// if it is none. Netns is empty then, and Interface is the guest's own name
+	// of the card. It does not bind either.
+	Guest string `json:"guest,omitempty"`
 }
 
 // attachment is a port's part in one network, as declared.

@@ -133,6 +133,15 @@ func (c *commit) checkPort(p *Port) {
 			bad("netns", what, hint)
 		}
 	}
+	if p.Guest != "" {
+		if err := CheckName(p.Guest); err != nil {
+			what, hint, _ := strings.Cut(err.Error(), "; ")
+			bad("guest", what, hint)
+		}
+		if p.Netns != "" {
+			bad("netns", fmt.Sprintf("the port is a network card of guest %s and cannot be in a namespace as well", p.Guest), "remove netns or guest")
+		}
+	}
 	if p.Interface != "" && !validInterface(p.Interface) {
 		bad("interface", fmt.Sprintf("%.40q cannot be the name of a network interface", p.Interface),
 			fmt.Sprintf("use at most %d bytes without \"/\", \":\", \"%%\" and white space", maxInterface))

@@ -59,6 +59,8 @@ func TestValidation(t *testing.T) {
 		"long name":         {func(d *topo.Topology) { d.Ports[3].Name = strings.Repeat("x", 64) }, []string{"port " + strings.Repeat("x", 64) + "|name|"}},
 		"name like a UUID":  {func(d *topo.Topology) { d.Ports[3].Name = "6f66ce1e-3d07-5c3a-9a5e-0fc700000001" }, []string{"port 6f66ce1e-3d07-5c3a-9a5e-0fc700000001|name|"}},
 		"netns":             {func(d *topo.Topology) { d.Ports[3].Netns = "../x" }, []string{"port sw|netns|"}},
+		"guest":             {func(d *topo.Topology) { d.Ports[3].Netns, d.Ports[3].Guest = "", "a/b" }, []string{"port sw|guest|"}},
+		"guest and netns":   {func(d *topo.Topology) { d.Ports[3].Netns, d.Ports[3].Guest = "x", "x" }, []string{"port sw|netns|"}},
 		"interface":         {func(d *topo.Topology) { d.Ports[3].Interface = "a-very-long-name" }, []string{"port sw|interface|"}},
 		"TEP twice":         {func(d *topo.Topology) { d.Hosts[1].TEP = d.Hosts[0].TEP }, []string{"host h2|tep|host h1"}},
 		"TEP is multicast":  {func(d *topo.Topology) { d.Hosts[1].TEP = addr("224.0.0.1") }, []string{"host h2|tep|"}},

@@ -145,7 +145,7 @@ func describePort(t *tables, p *api.Port, flows []api.Flow) {
 	}
 	t.gap()
 	t.fields("Bound on host", s.Host, "OpenFlow port", ofport(s.OFPort), "Interface", s.InterfaceName, "Link", s.LinkState,
-		"Declared for", strings.Join(slices.DeleteFunc([]string{p.Host, p.Netns, p.Interface}, func(s string) bool { return s == "" }), " / "))
+		"Declared for", strings.Join(slices.DeleteFunc([]string{p.Host, p.Netns, p.Guest, p.Interface}, func(s string) bool { return s == "" }), " / "))
 	for _, r := range s.Rivals {
 		t.line("also claimed by interface %s on host %s (OpenFlow port %d): remove one of the two iface-ids", clean(r.InterfaceName), clean(r.Host), r.OFPort)
 	}

@@ -16,8 +16,8 @@ func labSpec(t *topology) (lab.Spec, error) {
 		spec.Hosts = append(spec.Hosts, lab.Host{Name: h.Name, TEP: h.TEP})
 	}
 	for _, p := range t.snapshot.Ports() {
-		if p.Host == "" {
-			continue
+		if p.Host == "" || p.Guest != "" {
+			continue // a guest's network card comes with the guest
 		}
 		a, err := attachment(t.snapshot, p, t.Underlay.MTU)
 		if err != nil {

@@ -90,6 +90,7 @@ type PortSpec struct {
 	Host      string       `json:"host,omitempty" doc:"Where a lab creates the attachment; does not bind the port"`
 	Netns     string       `json:"netns,omitempty" doc:"Network namespace a lab creates"`
 	Interface string       `json:"interface,omitempty" doc:"Name of the guest's interface in a lab"`
+	Guest     string       `json:"guest,omitempty" doc:"Virtual machine whose network card the port is"`
 }
 
 // Port is a logical port.

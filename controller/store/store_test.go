@@ -43,7 +43,7 @@ func overlay(t *testing.T) *topo.Snapshot {
 	txn.PutNetwork(topo.Network{Tenant: "red", Name: "web", Encap: topo.GRE, Subnets: []netip.Prefix{netip.MustParsePrefix("10.1.1.0/24")}})
 	txn.PutNetwork(topo.Network{Tenant: "red", Name: "old", Encap: topo.VXLAN, Key: 77})
 	txn.PutPort(topo.Port{Name: "red-a", Network: "red/web", Addresses: []netip.Addr{netip.MustParseAddr("10.1.1.1")}})
-	txn.PutPort(topo.Port{Name: "sw1", Profile: topo.ProfileSwitch, Trunk: &topo.Trunk{VLANs: []topo.SubPort{{VLAN: 10, Network: "red/web"}}}})
+	txn.PutPort(topo.Port{Name: "sw1", Guest: "vm1", Interface: "eth0", Profile: topo.ProfileSwitch, Trunk: &topo.Trunk{VLANs: []topo.SubPort{{VLAN: 10, Network: "red/web"}}}})
 	s := commit(txn)
 	txn = s.Begin()
 	if err := txn.DeleteNetwork("red/old"); err != nil {

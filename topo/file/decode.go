@@ -18,7 +18,7 @@ func (d *decoder) document(root ast.Node) {
 		d.fail(position{1, 1}, "the file is empty", "a topology needs at least a name, like: {name: lab1}")
 		return
 	}
-	fs, ok := d.mapping(root, "the topology", "name", "underlay", "hosts", "tenants", "ports")
+	fs, ok := d.mapping(root, "the topology", "name", "underlay", "hosts", "tenants", "ports", "kinds", "guests")
 	if !ok {
 		return
 	}
@@ -34,6 +34,16 @@ func (d *decoder) document(root ast.Node) {
 	}
 	for _, n := range fs.list("ports") {
 		d.port(n)
+	}
+	for i, n := range fs.list("kinds") {
+		if i == MaxKinds {
+			d.fail(nodeAt(n), fmt.Sprintf("there are more than %d kinds", MaxKinds), "give attributes that only one guest has to the guest itself")
+			break
+		}
+		d.kind(n)
+	}
+	for _, n := range fs.list("guests") {
+		d.guest(n)
 	}
 }
 
@@ -171,7 +181,7 @@ func encapName(e topo.Encap) string {
 }
 
 func (d *decoder) port(n ast.Node) {
-	fs, ok := d.mapping(n, "a port", "name", "uuid", "mac", "profile", "network", "addresses", "trunk", "host", "netns", "interface")
+	fs, ok := d.mapping(n, "a port", "name", "uuid", "mac", "profile", "network", "addresses", "trunk", "host", "netns", "interface", "guest")
 	if !ok {
 		return
 	}
@@ -189,6 +199,7 @@ func (d *decoder) port(n ast.Node) {
 		Host:      fs.text("host"),
 		Netns:     fs.text("netns"),
 		Interface: fs.text("interface"),
+		Guest:     fs.text("guest"),
 	}
 	if n, ok := fs.values["trunk"]; ok {
 		v.Trunk = d.trunk(n, fs.object)

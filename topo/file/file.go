@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/ofctl-lab/ofctl-lab/topo"
 )
@@ -17,7 +18,11 @@ type File struct {
 	Name     string
 	Underlay Underlay
 	// Topology is the intent, in the order of the file, as Txn.Replace takes it.
+	// The NICs of Guests are among its ports, behind those of the section ports.
 	Topology topo.Topology
+	// Kinds are the file's own kinds of guest, beside BuiltinKinds.
+	Kinds  []Kind
+	Guests []Guest
 
 	source    string
 	positions positions
@@ -39,7 +44,8 @@ func Parse(name string, data []byte) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &decoder{file: &File{source: name, positions: positions{}, Underlay: Underlay{MTU: DefaultMTU}}, bad: map[string][]string{}}
+	d := &decoder{file: &File{source: name, positions: positions{}, Underlay: Underlay{MTU: DefaultMTU}},
+		bad: map[string][]string{}, guestUUIDs: uuidOwners{}}
 	d.document(root)
 	f := d.file
 	list := d.errors
@@ -86,7 +92,7 @@ func (f *File) check(base *topo.Snapshot) (*topo.Snapshot, topo.Changes, []*topo
 				Hint: "choose an address inside, or correct the underlay's subnet"})
 		}
 	}
-	return s, changes, append(problems, f.sharedInterfaces()...)
+	return s, changes, slices.Concat(problems, f.sharedInterfaces(), f.strayNICs())
 }
 
 // sharedInterfaces are the ports that would be one and the same interface of one
@@ -96,8 +102,8 @@ func (f *File) sharedInterfaces() (problems []*topo.Problem) {
 	first := map[place]string{}
 	for _, p := range f.Topology.Ports {
 		at := place{p.Host, cmp.Or(p.Netns, p.Name), cmp.Or(p.Interface, "eth0")}
-		if p.Host == "" {
-			continue // attached by somebody else, or nowhere
+		if p.Host == "" || p.Guest != "" {
+			continue // attached by somebody else, or nowhere, or by the guest
 		}
 		if other, taken := first[at]; taken {
 			problems = append(problems, &topo.Problem{Object: topo.KindPort + " " + p.Name, Field: "netns", Other: topo.KindPort + " " + other,

@@ -266,6 +266,7 @@ func randomFile(t *rapid.T) file.File {
 		}
 		f.Topology.Ports = append(f.Topology.Ports, v)
 	}
+	randomGuests(t, &f, networks)
 	return f
 }
 

@@ -36,9 +36,21 @@ func Format(f File) []byte {
 	for _, t := range f.Topology.Tenants {
 		w.tenant(t, networks[t.Name])
 	}
-	w.section("ports", len(f.Topology.Ports))
+	nics := f.nicPorts()
+	w.section("ports", len(f.Topology.Ports)-len(nics))
 	for _, p := range f.Topology.Ports {
-		w.line("  - %s", w.port(p))
+		if _, ok := nics[p.Name]; !ok {
+			w.line("  - %s", w.port(p))
+		}
+	}
+	w.section("kinds", len(f.Kinds))
+	for _, k := range f.Kinds {
+		w.line("  - %s", kind(k))
+	}
+	w.section("guests", len(f.Guests))
+	for _, g := range f.Guests {
+		k, _ := f.Kind(g.Kind)
+		w.guest(g, k, nics)
 	}
 	return w.buf.Bytes()
 }
@@ -93,13 +105,7 @@ func (w *writer) tenant(t topo.Tenant, networks []topo.Network) {
 		w.line("  - %s", o)
 		return
 	}
-	for i, entry := range *o {
-		indent := "  - "
-		if i > 0 {
-			indent = "    "
-		}
-		w.line("%s%s", indent, entry)
-	}
+	w.item(*o)
 	w.line("    networks:")
 	for _, n := range networks {
 		o := w.object(topo.KindNetwork, n.Name, n.FullName(), n.UUID)
@@ -114,12 +120,23 @@ func (w *writer) tenant(t topo.Tenant, networks []topo.Network) {
 	}
 }
 
+// item writes a mapping in block style, as an item of a list.
+func (w *writer) item(entries flow) {
+	for i, entry := range entries {
+		indent := "  - "
+		if i > 0 {
+			indent = "    "
+		}
+		w.line("%s%s", indent, entry)
+	}
+}
+
 func (w *writer) port(p topo.Port) *flow {
 	o := w.object(topo.KindPort, p.Name, p.Name, p.UUID)
 	if p.Network != "" {
 		o.put("network", plain(p.Network))
 	}
-	for _, v := range []struct{ key, value string }{{"host", p.Host}, {"netns", p.Netns}, {"interface", p.Interface}} {
+	for _, v := range []struct{ key, value string }{{"host", p.Host}, {"netns", p.Netns}, {"interface", p.Interface}, {"guest", p.Guest}} {
 		if v.value != "" {
 			o.put(v.key, plain(v.value))
 		}
@@ -127,16 +144,21 @@ func (w *writer) port(p topo.Port) *flow {
 	if p.Profile != topo.ProfileHost {
 		o.put("profile", p.Profile.String())
 	}
+	o.rest(p)
+	return o
+}
+
+// rest adds what ports and NICs are written alike in.
+func (f *flow) rest(p topo.Port) {
 	if !p.MAC.IsZero() {
-		o.put("mac", quote(p.MAC.String()))
+		f.put("mac", quote(p.MAC.String()))
 	}
 	if len(p.Addresses) > 0 {
-		o.put("addresses", list(p.Addresses))
+		f.put("addresses", list(p.Addresses))
 	}
 	if p.Trunk != nil {
-		o.put("trunk", trunk(p.Trunk).String())
+		f.put("trunk", trunk(p.Trunk).String())
 	}
-	return o
 }
 
 func trunk(t *topo.Trunk) *flow {

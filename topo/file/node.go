@@ -19,7 +19,8 @@ type decoder struct {
 	count  int      // of all
 	// bad are the attributes, by object, that were wrong as text: what validation says
 	// about them, or about objects that refer to theirs, is a consequence.
-	bad map[string][]string
+	bad        map[string][]string
+	guestUUIDs uuidOwners
 }
 
 func (d *decoder) fail(at position, what, hint string) {
