@@ -25,6 +25,10 @@ help: ## list the targets
 deps: $(STATICCHECK) ## install what is missing for the lab and the tests (Debian packages, staticcheck into bin)
 	@.ci/deps lab test
 
+.PHONY: vm-deps
+vm-deps: ## install what virtual machines need (qemu), for the lab and its tests
+	@.ci/deps vm
+
 .PHONY: build
 build: ## build bin/ofctl-lab
 	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/ofctl-lab ./cmd/ofctl-lab
