@@ -43,6 +43,10 @@ lab: build ## bring up the two-host lab and show it at work (LAB=FILE for anothe
 lab-down: build ## remove every trace of the lab
 	bin/ofctl-lab lab down "$$(sed -n "s/^name: *//p" $(LAB))"
 
+.PHONY: guest-image
+guest-image: ## build the test guests' kernel and initramfs into bin/guest (from Debian packages, none is installed)
+	@.ci/guest-image
+
 .PHONY: test
 test: check unit packet bench-smoke ## everything: check, unit, packet, bench-smoke (this is what CI runs)
 
