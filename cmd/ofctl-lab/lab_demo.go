@@ -361,7 +361,7 @@ func nextCommands(l *openedLab, d *demo) []string {
 					at = x
 				}
 			}
-			add("lab exec %s -- ping -c 3 %s", guest(at), to[1])
+			add("lab exec %s -- ping -c 3 %s", execTarget(at), to[1])
 			add("lab unplug %s", to[0])
 			add("lab plug %s", to[0])
 			add("lab move %s %s", to[0], at.Host)

@@ -75,8 +75,8 @@ func withLength(a netip.Addr, subnets []netip.Prefix) netip.Prefix {
 	return netip.PrefixFrom(a, a.BitLen())
 }
 
-// guest is where commands for a port's namespace run: HOST/NETNS.
-func guest(a lab.Attachment) string {
+// execTarget is where commands for a port's namespace run: HOST/NETNS.
+func execTarget(a lab.Attachment) string {
 	netns := a.Netns
 	if netns == "" {
 		netns = a.Port

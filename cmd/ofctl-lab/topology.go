@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/ofctl-lab/ofctl-lab/controller/api"
+	"github.com/ofctl-lab/ofctl-lab/datapath/guest"
 	"github.com/ofctl-lab/ofctl-lab/topo"
 	"github.com/ofctl-lab/ofctl-lab/topo/file"
 )
@@ -17,7 +18,8 @@ const maxTopology = 16 << 20
 // topology is a topology file that is valid by itself.
 type topology struct {
 	*file.File
-	snapshot *topo.Snapshot // what an empty overlay becomes by it
+	snapshot *topo.Snapshot  // what an empty overlay becomes by it
+	machines []guest.Machine // its guests, in its order
 	body     api.TopologyBody
 }
 
@@ -36,7 +38,11 @@ func (a *app) readTopology(name string) (*topology, error) {
 	if err != nil {
 		return nil, located{err}
 	}
-	return &topology{File: f, snapshot: s, body: api.TopologyBody{Name: shown, Text: string(data)}}, nil
+	t := &topology{File: f, snapshot: s, body: api.TopologyBody{Name: shown, Text: string(data)}}
+	if err := t.resolveMachines(); err != nil {
+		return nil, located{err}
+	}
+	return t, nil
 }
 
 // readFile reads a file of bounded size and says under which name its errors

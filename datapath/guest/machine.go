@@ -1,5 +1,3 @@
-// Package guest says what a virtual machine is made of, in terms that libvirt
-// and qemu share. It neither starts nor stops anything.
 package guest
 
 import (
@@ -30,10 +28,14 @@ type Machine struct {
 	// CDROM is the image in the machine's one CD drive, empty for none.
 	CDROM string `json:"cdrom,omitempty"`
 	Disks []Disk `json:"disks,omitempty"`
-	// DiskBus is what disks and the CD drive are connected to: ide, sata, virtio, scsi.
+	// DiskBus is what disks and the CD drive are connected to: ide, sata, virtio,
+	// scsi. There is no CD drive for virtio; it is on IDE then.
 	DiskBus string `json:"disk_bus,omitempty"`
 
-	NICModel string `json:"nic_model"`      // e1000, virtio
+	// NICModel is e1000 or virtio. Checksum and segmentation offloads of virtio are
+	// off: Open vSwitch's userspace datapath passes a packet on as it is, and a checksum
+	// that was left to somebody else would never be computed.
+	NICModel string `json:"nic_model"`
 	NICs     []NIC  `json:"nics,omitempty"` // in the order the guest sees them
 
 	Ready Ready `json:"ready"`
