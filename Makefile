@@ -29,6 +29,10 @@ deps: $(STATICCHECK) ## install what is missing for the lab and the tests (Debia
 vm-deps: ## install what virtual machines need (qemu), for the lab and its tests
 	@.ci/deps vm
 
+.PHONY: libvirt-deps
+libvirt-deps: ## install what the tests of guests under libvirt need
+	@.ci/deps libvirt
+
 .PHONY: build
 build: ## build bin/ofctl-lab
 	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/ofctl-lab ./cmd/ofctl-lab

@@ -1,13 +1,14 @@
 package main
 
 import (
-	"slices"
+	"context"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ofctl-lab/ofctl-lab/controller/config"
 	"github.com/ofctl-lab/ofctl-lab/datapath/guest"
+	"github.com/ofctl-lab/ofctl-lab/datapath/qemu"
 )
 
 func newGuestXML(a *app) *cobra.Command {
@@ -55,33 +56,53 @@ belongs to is for the flows of the bridge.`,
 	return cmd
 }
 
+// accelAuto is the value of --accel that tries what works.
+const accelAuto = "auto"
+
 // accels are the values of --accel.
-var accels = []string{string(guest.AccelKVM), string(guest.AccelTCG)}
+var accels = []string{accelAuto, string(guest.AccelKVM), string(guest.AccelTCG)}
 
 func addAccelFlag(cmd *cobra.Command, accel *string) {
-	cmd.Flags().StringVar(accel, "accel", string(guest.AccelKVM), "what runs the guest: kvm, or tcg, which is slow and works everywhere")
+	cmd.Flags().StringVar(accel, "accel", accelAuto, "what runs the guest: kvm, tcg (slow, works everywhere), or auto, which takes KVM where it works on this machine")
 	// The error is for a flag that does not exist.
 	_ = cmd.RegisterFlagCompletionFunc("accel", cobra.FixedCompletions(accels, cobra.ShellCompDirectiveNoFileComp))
 }
 
-func parseAccel(s string) (guest.Accel, error) {
-	if !slices.Contains(accels, s) {
+// accel is what --accel asks for. KVM is found to work by trying it; on a machine
+// without qemu, where that is not possible, it is taken to.
+func (a *app) accel(ctx context.Context, s string) (guest.Accel, error) {
+	switch s {
+	case string(guest.AccelKVM), string(guest.AccelTCG):
+		return guest.Accel(s), nil
+	case accelAuto:
+	default:
 		return "", usagef("--accel %q is none of %s", s, strings.Join(accels, ", "))
 	}
-	return guest.Accel(s), nil
+	if err := qemu.Prerequisites(); err != nil {
+		a.progress("note: KVM was not tried (%v); write --accel tcg for a machine where it does not work", err)
+		return guest.AccelKVM, nil
+	}
+	found, note, err := qemu.FindAccel(ctx)
+	if err != nil {
+		return "", err
+	}
+	if note != "" {
+		a.progress("note: %s", note)
+	}
+	return guest.Accel(found), nil
 }
 
 // domainXML is the libvirt domain of a guest of a topology file.
 func (a *app) domainXML(cmd *cobra.Command, name, path, accel string) ([]byte, error) {
-	with, err := parseAccel(accel)
-	if err != nil {
-		return nil, err
-	}
 	t, err := a.guestFile(cmd, path)
 	if err != nil {
 		return nil, err
 	}
 	m, err := t.machine(name)
+	if err != nil {
+		return nil, err
+	}
+	with, err := a.accel(cmd.Context(), accel)
 	if err != nil {
 		return nil, err
 	}

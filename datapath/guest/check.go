@@ -18,16 +18,11 @@ import (
 // chance is another one after the next change. 0 is the host bridge, 1 the PIIX
 // with the IDE controllers.
 const (
-	// SlotVideo is the graphics card's.
-	SlotVideo = 0x02
-	// SlotNIC is that of the first network card; the others follow.
-	SlotNIC = 0x03
-	// SlotDisk is that of the first virtio disk; the others follow.
-	SlotDisk = SlotNIC + MaxNICs
-	// SlotController is the SATA or SCSI controller's.
-	SlotController = SlotDisk + MaxDisks
-	// SlotChannel is that of the controller of the guest agent's channel.
-	SlotChannel = SlotController + 1
+	SlotVideo      = 2 // the graphics card
+	SlotChannel    = 3 // the controller of the guest agent's channel
+	SlotController = 4 // of SATA or SCSI disks
+	SlotDisk       = 5 // virtio disks, one function each
+	SlotNIC        = 8 // the first network card; the others follow
 )
 
 const (

@@ -124,6 +124,7 @@ type (
 		Bus      string `xml:"bus,attr"`
 		Slot     string `xml:"slot,attr"`
 		Function string `xml:"function,attr"`
+		Multi    string `xml:"multifunction,attr,omitempty"`
 	}
 	controllerXML struct {
 		Type    string   `xml:"type,attr"`
@@ -283,8 +284,9 @@ func (m Machine) devices(network string) devices {
 	return d
 }
 
-// disks are the disks and then the CD drive. On IDE the drive is the second
-// controller's first, where boot loaders look for it.
+// disks are the disks and then the CD drive. The drive is the first of the second
+// IDE controller, where PCs have it and boot loaders look for it, unless all is on
+// SATA: then it is behind the disks.
 func (m Machine) disks() (out []diskXML) {
 	names := map[string][]string{
 		BusIDE: {"hda", "hdb", "hdd"}, BusVirtio: {"vda", "vdb", "vdc"},
@@ -293,14 +295,18 @@ func (m Machine) disks() (out []diskXML) {
 	for i, d := range m.Disks {
 		x := diskXML{Type: "file", Device: "disk", Driver: diskDriver{"qemu", d.Format}, Source: fileSource{d.Path}, Target: diskTarget{names[i], m.DiskBus}}
 		if m.DiskBus == BusVirtio {
-			x.Address = slot(SlotDisk + i)
+			x.Address = slot(SlotDisk)
+			x.Address.Function = fmt.Sprintf("0x%x", i)
+			if i == 0 {
+				x.Address.Multi = "on"
+			}
 		}
 		out = append(out, x)
 	}
 	if m.CDROM != "" {
-		target := diskTarget{"sdd", m.DiskBus}
-		if m.DiskBus == BusIDE || m.DiskBus == BusVirtio {
-			target = diskTarget{"hdc", BusIDE}
+		target := diskTarget{"hdc", BusIDE}
+		if m.DiskBus == BusSATA {
+			target = diskTarget{"sdf", BusSATA}
 		}
 		out = append(out, diskXML{Type: "file", Device: "cdrom", Driver: diskDriver{"qemu", "raw"}, Source: fileSource{m.CDROM}, Target: target, ReadOnly: &empty{}})
 	}

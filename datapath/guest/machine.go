@@ -28,8 +28,8 @@ type Machine struct {
 	// CDROM is the image in the machine's one CD drive, empty for none.
 	CDROM string `json:"cdrom,omitempty"`
 	Disks []Disk `json:"disks,omitempty"`
-	// DiskBus is what disks and the CD drive are connected to: ide, sata, virtio,
-	// scsi. There is no CD drive for virtio; it is on IDE then.
+	// DiskBus is what disks are connected to: ide, sata, virtio, scsi. The CD drive
+	// is on IDE, unless the disks are on SATA.
 	DiskBus string `json:"disk_bus,omitempty"`
 
 	// NICModel is e1000 or virtio. Checksum and segmentation offloads of virtio are
