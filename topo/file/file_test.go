@@ -245,7 +245,7 @@ func randomFile(t *rapid.T) file.File {
 	for i, p := range names(4, "ports") {
 		v := topo.Port{Name: p, Profile: topo.Profile(rapid.IntRange(0, 1).Draw(t, "profile"))}
 		if rapid.Bool().Draw(t, "place") && len(f.Topology.Hosts) > 0 {
-			v.Host, v.Netns, v.Interface = f.Topology.Hosts[0].Name, name.Draw(t, "netns"), "eth0"
+			v.Host, v.Netns, v.Interface = f.Topology.Hosts[0].Name, name.Draw(t, "netns"), fmt.Sprint("eth", i)
 		}
 		if rapid.Bool().Draw(t, "mac") {
 			v.MAC = topo.MAC{2, 0, 0, 0, 1, byte(i)}
