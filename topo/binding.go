@@ -26,4 +26,7 @@ type Member struct {
 	Host *Host
 	// OFPort is the port's OpenFlow number on Host.
 	OFPort uint32
+	// Learned are the source MACs learned at the port in this network; nil at a
+	// port that learns none, that is: whose profile is not switch.
+	Learned *Learned
 }

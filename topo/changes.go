@@ -126,8 +126,8 @@ func (c *Changes) add(kind string, isNew, isGone bool, name string, id ID) {
 
 // diff visits the rows that differ, in their order; the side that lacks one is nil.
 func diff[V any](old, new []*V, compare func(a, b *V) int, visit func(old, new *V)) {
-	if len(old) == len(new) && (len(old) == 0 || &old[0] == &new[0]) {
-		return // the same slice
+	if sameRows(old, new) {
+		return
 	}
 	for len(old) > 0 && len(new) > 0 {
 		if old[0] == new[0] {

@@ -26,7 +26,7 @@ func randomTxn(t *rapid.T, s *topo.Snapshot) *topo.Txn {
 	x := s.Begin()
 	pick := func(from []string) string { return rapid.SampledFrom(from).Draw(t, "name") }
 	for range rapid.IntRange(1, 6).Draw(t, "changes") {
-		switch rapid.IntRange(0, 13).Draw(t, "change") {
+		switch rapid.IntRange(0, 17).Draw(t, "change") {
 		case 0:
 			x.PutTenant(topo.Tenant{Name: pick(someTenants)})
 		case 1, 2, 3:
@@ -46,6 +46,9 @@ func randomTxn(t *rapid.T, s *topo.Snapshot) *topo.Txn {
 			} else {
 				p.Network = pick(someNetworks)
 				p.Addresses = []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(1, 5).Draw(t, "address"))})}
+			}
+			if rapid.IntRange(0, 2).Draw(t, "profile") > 0 {
+				p.Profile, p.MACs = topo.ProfileSwitch, rapid.IntRange(0, 3).Draw(t, "macs")
 			}
 			x.PutPort(p)
 		case 7:
@@ -68,6 +71,8 @@ func randomTxn(t *rapid.T, s *topo.Snapshot) *topo.Txn {
 			case 4:
 				x.ForgetHost(pick(someHosts))
 			}
+		case 14, 15, 16, 17:
+			randomLearning(t, s, x)
 		case 13:
 			if rapid.Bool().Draw(t, "release") {
 				x.ReleaseKeys(s.Revision())
@@ -77,6 +82,74 @@ func randomTxn(t *rapid.T, s *topo.Snapshot) *topo.Txn {
 		}
 	}
 	return x
+}
+
+// randomLearning puts a sighting, plausible and not, into a Txn.
+func randomLearning(t *rapid.T, s *topo.Snapshot, x *topo.Txn) {
+	id := func(what string) topo.ID { return topo.ID(rapid.IntRange(0, 20).Draw(t, what)) }
+	mac := topo.MAC{2, 0, 0, 0, 0, byte(rapid.IntRange(0, 9).Draw(t, "mac"))}
+	if rapid.IntRange(0, 9).Draw(t, "odd") == 0 {
+		mac = rapid.SampledFrom([]topo.MAC{{}, {1, 2, 3, 4, 5, 6}, topo.DeriveMAC(somePorts[0], 0), topo.DeriveMAC(somePorts[1], 0)}).Draw(t, "odd mac")
+	}
+	sight := topo.Sighting{Network: id("network"), Port: id("port"), MAC: mac, Host: "h1", OFPort: 1}
+	if len(s.Ports()) > 0 && rapid.IntRange(0, 9).Draw(t, "known") > 0 {
+		p := rapid.SampledFrom(s.Ports()).Draw(t, "at")
+		sight.Port = p.ID
+		if n := s.Network(p.Network); n != nil {
+			sight.Network = n.ID
+		} else if p.Trunk != nil {
+			sight.Network = s.Network(rapid.SampledFrom(p.Trunk.VLANs).Draw(t, "vlan").Network).ID
+		}
+		if b := s.Bindings(p.Name); len(b) > 0 {
+			sight.Host, sight.OFPort = b[0].Host, b[0].OFPort
+		}
+	}
+	switch rapid.IntRange(0, 5).Draw(t, "learning") {
+	case 0:
+		x.Recall(sight.Network, sight.MAC, sight.Port)
+	case 1:
+		x.Unlearn(sight.Network, sight.MAC, sight.Port)
+	default:
+		x.Learn(sight)
+	}
+}
+
+// checkLearned holds that what is learned is where it can be, once, and within limits.
+func checkLearned(t *rapid.T, s *topo.Snapshot) {
+	total := 0
+	for _, p := range s.Ports() {
+		all := s.Learned(p.Name)
+		if len(all) > p.MACLimit() || len(all) > 0 && len(s.Bindings(p.Name)) == 0 {
+			t.Fatalf("%d MACs are learned at port %s, whose limit is %d", len(all), p.Name, p.MACLimit())
+		}
+		total += len(all)
+		for _, l := range all {
+			if s.LearnedAt(l.Network.ID, l.MAC) != p || l.MAC.IsMulticast() || l.MAC.IsZero() {
+				t.Fatalf("%s is learned at %s, and the index does not have it", l.MAC, p.Name)
+			}
+			for _, q := range s.PortsIn(l.Network.FullName()) {
+				if q.MAC == l.MAC {
+					t.Fatalf("%s is learned at %s and declared for %s", l.MAC, p.Name, q.Name)
+				}
+			}
+		}
+		for _, n := range s.Networks() {
+			for _, m := range s.Segment(n.ID).Members {
+				if m.Port != p {
+					continue
+				}
+				if (m.Learned == nil) != (p.MACLimit() == 0) {
+					t.Fatalf("what is learned at port %s is %v, and its limit is %d", p.Name, m.Learned, p.MACLimit())
+				}
+				if m.Learned != nil && m.Learned.Full != (len(all) == p.MACLimit()) {
+					t.Fatalf("port %s has %d of %d MACs and Full is %v", p.Name, len(all), p.MACLimit(), m.Learned.Full)
+				}
+			}
+		}
+	}
+	if total != s.NumLearned() {
+		t.Fatalf("the ports have %d learned MACs, the networks %d", total, s.NumLearned())
+	}
 }
 
 func TestLaws(t *testing.T) {
@@ -100,6 +173,7 @@ func TestLaws(t *testing.T) {
 				t.Fatal("changes without another revision, or the other way round")
 			}
 			checkInvariants(t, next, ids)
+			checkLearned(t, next)
 			checkSharing(t, s, next, changes)
 			s = next
 		}
@@ -290,6 +364,9 @@ func dump(s *topo.Snapshot) string {
 	}
 	for _, h := range s.Hosts() {
 		out += fmt.Sprintf("\n%+v", *h)
+	}
+	for _, p := range s.Ports() {
+		out += fmt.Sprintf("\n%v", s.Learned(p.Name))
 	}
 	return out + fmt.Sprintf("\n%v %v", s.Unclaimed(), s.Conflicts())
 }

@@ -64,6 +64,9 @@ type Port struct {
 	Network string `json:"network,omitempty"`
 	// Addresses are the port's fixed addresses in Network; empty on a trunk.
 	Addresses []netip.Addr `json:"addresses,omitempty"`
+	// MACs is the most source MACs to learn at a port of profile switch, 1 to MaxMACs;
+	// 0 for DefaultMACs. See MACLimit.
+	MACs int `json:"macs,omitempty"`
 	// Trunk is set on a trunk port and nil on an access port.
 	Trunk *Trunk `json:"trunk,omitempty"`
 

@@ -4,7 +4,7 @@ import "slices"
 
 // rebuildSegments keeps the segments: only those with a changed network or a
 // dirty port are made anew.
-func (c *commit) rebuildSegments() {
+func (c *commit) rebuildSegments(learned *learner) {
 	edits := map[ID]map[ID]*Member{} // network, port: nil is gone
 	edit := func(network, port ID, m *Member) {
 		if edits[network] == nil {
@@ -12,7 +12,11 @@ func (c *commit) rebuildSegments() {
 		}
 		edits[network][port] = m
 	}
-	for name := range c.dirtyPorts() {
+	dirty := c.dirtyPorts()
+	for _, name := range learned.ports() {
+		dirty[name] = true
+	}
+	for name := range dirty {
 		if p := c.old.Port(name); p != nil && c.old.effective(p) != nil {
 			for _, a := range p.attachments() {
 				if n := c.old.Network(a.network); n != nil {
@@ -31,10 +35,13 @@ func (c *commit) rebuildSegments() {
 		for _, a := range p.attachments() {
 			n := c.new.Network(a.network)
 			m := &Member{Port: p, Sub: a.sub, Host: c.new.Host(plug.host), OFPort: plug.ofport}
-			if s := c.old.Segment(n.ID); s != nil {
-				if was := lookup(s.Members, p.ID, byMemberID); was != nil && *was == *m {
-					m = was
-				}
+			was := c.old.memberOf(p, n.ID)
+			if was != nil {
+				m.Learned = was.Learned
+			}
+			m.Learned = learned.of(p, n.ID, m.Learned)
+			if was != nil && *was == *m {
+				m = was
 			}
 			edit(n.ID, p.ID, m)
 		}

@@ -37,6 +37,7 @@ type Snapshot struct {
 	rosters  []*roster
 	segments []*Segment
 	present  []*presence
+	learned  []*stations
 }
 
 // object is an entry of the indexes over all kinds.

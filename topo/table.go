@@ -41,6 +41,11 @@ func merged[V any, K cmp.Ordered](rows []*V, edits map[K]*V, compare func(*V, K)
 	return append(out, rows...)
 }
 
+// sameRows reports whether both are the same slice.
+func sameRows[V any](a, b []*V) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
 func sortedKeys[V any, K cmp.Ordered](m map[K]V) []K {
 	keys := make([]K, 0, len(m))
 	for k := range m {

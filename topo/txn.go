@@ -35,6 +35,7 @@ type Txn struct {
 	nextSeq      uint64
 	observations map[string]*observation
 	wires        map[string]*wire
+	learnings    []learning
 
 	restore *Desired // nil but in Restore
 }
@@ -221,6 +222,6 @@ func (t *Txn) commit() (*commit, error) {
 	if err := c.problems.err(); err != nil {
 		return nil, err
 	}
-	c.rebuildSegments()
+	c.rebuildSegments(c.applyLearnings())
 	return c, nil
 }

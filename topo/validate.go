@@ -122,6 +122,7 @@ func (c *commit) checkPort(p *Port) {
 	if p.Profile > ProfileSwitch {
 		bad("profile", fmt.Sprintf("%d is no profile", uint8(p.Profile)), "use host or switch")
 	}
+	c.checkMACs(p)
 	if p.Host != "" && lookup(c.new.declared, p.Host, byHostName) == nil {
 		c.problems.add(&Problem{Object: object, Field: "host", Other: KindHost + " " + p.Host,
 			What: fmt.Sprintf("there is no host %q", p.Host),

@@ -61,6 +61,8 @@ func TestValidation(t *testing.T) {
 		"netns":             {func(d *topo.Topology) { d.Ports[3].Netns = "../x" }, []string{"port sw|netns|"}},
 		"guest":             {func(d *topo.Topology) { d.Ports[3].Netns, d.Ports[3].Guest = "", "a/b" }, []string{"port sw|guest|"}},
 		"guest and netns":   {func(d *topo.Topology) { d.Ports[3].Netns, d.Ports[3].Guest = "x", "x" }, []string{"port sw|netns|"}},
+		"macs of a host":    {func(d *topo.Topology) { d.Ports[0].MACs = 5 }, []string{"port red-a|macs|"}},
+		"too many macs":     {func(d *topo.Topology) { d.Ports[3].MACs = topo.MaxMACs + 1 }, []string{"port sw|macs|"}},
 		"interface":         {func(d *topo.Topology) { d.Ports[3].Interface = "a-very-long-name" }, []string{"port sw|interface|"}},
 		"TEP twice":         {func(d *topo.Topology) { d.Hosts[1].TEP = d.Hosts[0].TEP }, []string{"host h2|tep|host h1"}},
 		"TEP is multicast":  {func(d *topo.Topology) { d.Hosts[1].TEP = addr("224.0.0.1") }, []string{"host h2|tep|"}},
