@@ -70,7 +70,7 @@ func networkSpec(n *topo.Network) api.NetworkSpec {
 
 func portSpec(p *topo.Port) api.PortSpec {
 	return api.PortSpec{
-		Name: p.Name, MAC: p.MAC.String(), Profile: p.Profile.String(), Network: p.Network, Addresses: p.Addresses,
+		Name: p.Name, MAC: p.MAC.String(), Profile: p.Profile.String(), MACs: p.MACs, Network: p.Network, Addresses: p.Addresses,
 		Trunk: apiTrunk(p.Trunk), Host: p.Host, Netns: p.Netns, Interface: p.Interface, Guest: p.Guest,
 	}
 }
@@ -100,7 +100,7 @@ func topoNetwork(s api.NetworkSpec) (topo.Network, error) {
 
 func topoPort(s api.PortSpec) (topo.Port, error) {
 	p := topo.Port{
-		Name: s.Name, Network: s.Network, Addresses: s.Addresses,
+		Name: s.Name, MACs: s.MACs, Network: s.Network, Addresses: s.Addresses,
 		Host: s.Host, Netns: s.Netns, Interface: s.Interface, Guest: s.Guest,
 	}
 	wrong := func(field string, err error) error {

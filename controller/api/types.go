@@ -84,6 +84,7 @@ type PortSpec struct {
 	Name      string       `json:"name" doc:"Unique name; a switch knows the port by external_ids:iface-id equal to it (or to the UUID)"`
 	MAC       string       `json:"mac,omitempty" doc:"Ethernet address; derived from the name when left out"`
 	Profile   string       `json:"profile,omitempty" enum:"host,switch" doc:"host: one MAC, guarded strictly (default); switch: a guest that is itself a switch or router"`
+	MACs      int          `json:"macs,omitempty" minimum:"1" maximum:"4096" doc:"Most source MACs learned at a port of profile switch; 64 when left out"`
 	Network   string       `json:"network,omitempty" doc:"Full name of the network of an access port"`
 	Addresses []netip.Addr `json:"addresses,omitempty" doc:"Fixed addresses in the network"`
 	Trunk     *Trunk       `json:"trunk,omitempty" doc:"Networks of a trunk port"`

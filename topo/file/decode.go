@@ -181,7 +181,7 @@ func encapName(e topo.Encap) string {
 }
 
 func (d *decoder) port(n ast.Node) {
-	fs, ok := d.mapping(n, "a port", "name", "uuid", "mac", "profile", "network", "addresses", "trunk", "host", "netns", "interface", "guest")
+	fs, ok := d.mapping(n, "a port", "name", "uuid", "mac", "profile", "macs", "network", "addresses", "trunk", "host", "netns", "interface", "guest")
 	if !ok {
 		return
 	}
@@ -194,6 +194,7 @@ func (d *decoder) port(n ast.Node) {
 		UUID:      parsed(fs, "uuid", parseUUID),
 		MAC:       parsed(fs, "mac", parseMAC),
 		Profile:   parsed(fs, "profile", topo.ParseProfile),
+		MACs:      parsed(fs, "macs", parseMACs),
 		Network:   fs.text("network"),
 		Addresses: parsedList(fs, "addresses", parseAddr),
 		Host:      fs.text("host"),
@@ -297,6 +298,15 @@ func number(highest uint64) func(string) (uint64, error) {
 		}
 		return v, nil
 	}
+}
+
+// parseMACs reads the limit of a port's learned source MACs.
+func parseMACs(s string) (int, error) {
+	n, err := number(topo.MaxMACs)(s)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("%q is no number of source MACs from 1 to %d; leave it out for %d", clip(s), topo.MaxMACs, topo.DefaultMACs)
+	}
+	return int(n), nil
 }
 
 func parseAddr(s string) (netip.Addr, error) {

@@ -242,7 +242,7 @@ type nicDefaults struct {
 
 // nic decodes one network card as the port that it is.
 func (d *decoder) nic(guest *fields, n ast.Node, g *Guest, def nicDefaults) (p topo.Port, ok bool) {
-	fs, ok := d.mapping(n, "a NIC of "+guest.what, "name", "port", "uuid", "mac", "profile", "network", "addresses", "trunk")
+	fs, ok := d.mapping(n, "a NIC of "+guest.what, "name", "port", "uuid", "mac", "profile", "macs", "network", "addresses", "trunk")
 	if !ok {
 		return p, false
 	}
@@ -276,6 +276,7 @@ func (d *decoder) nic(guest *fields, n ast.Node, g *Guest, def nicDefaults) (p t
 		p.Trunk, p.Profile = d.trunk(n, object), def.trunkProfile
 	}
 	read(fs, "profile", &p.Profile, topo.ParseProfile)
+	p.MACs = parsed(fs, "macs", parseMACs)
 	return p, true
 }
 

@@ -244,6 +244,9 @@ func randomFile(t *rapid.T) file.File {
 	}
 	for i, p := range names(4, "ports") {
 		v := topo.Port{Name: p, Profile: topo.Profile(rapid.IntRange(0, 1).Draw(t, "profile"))}
+		if v.Profile == topo.ProfileSwitch {
+			v.MACs = rapid.IntRange(0, topo.MaxMACs).Draw(t, "macs")
+		}
 		if rapid.Bool().Draw(t, "place") && len(f.Topology.Hosts) > 0 {
 			v.Host, v.Netns, v.Interface = f.Topology.Hosts[0].Name, name.Draw(t, "netns"), fmt.Sprint("eth", i)
 		}

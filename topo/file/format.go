@@ -150,6 +150,9 @@ func (w *writer) port(p topo.Port) *flow {
 
 // rest adds what ports and NICs are written alike in.
 func (f *flow) rest(p topo.Port) {
+	if p.MACs != 0 {
+		f.put("macs", fmt.Sprint(p.MACs))
+	}
 	if !p.MAC.IsZero() {
 		f.put("mac", quote(p.MAC.String()))
 	}

@@ -154,7 +154,7 @@ func randomGuests(t *rapid.T, f *file.File, networks []string) {
 				p.Network, p.Trunk, p.Profile = "", &topo.Trunk{Native: &topo.SubPort{Network: networks[0]}}, k.TrunkProfile
 			}
 			if rapid.Bool().Draw(t, "profile of NIC") {
-				p.Profile = topo.ProfileSwitch
+				p.Profile, p.MACs = topo.ProfileSwitch, rapid.IntRange(0, topo.MaxMACs).Draw(t, "macs")
 			}
 			if rapid.Bool().Draw(t, "identity of NIC") {
 				p.MAC, p.UUID = topo.MAC{2, 0, 0, 1, byte(i), byte(j)}, uuid.NewSHA1(uuid.NameSpaceURL, []byte(p.Name))
