@@ -64,6 +64,10 @@ func checkAction(d *Declaration, a f.Action) error {
 		if d.Sends != "port" || a.Port >= f.PortMax {
 			return fmt.Errorf("sends to port %d, which is not declared", a.Port)
 		}
+	case f.ToController:
+		if d.Sends != "controller" || !f.OurMeter(a.Meter) {
+			return fmt.Errorf("sends to the controller, which is not declared, or without a meter")
+		}
 	case f.ToGroup:
 		if d.Sends != "group" {
 			return fmt.Errorf("sends to group %d, which is not declared", a.ID)

@@ -17,12 +17,15 @@ import (
 //	{port, network ID} one member's rows
 //	{host, peer}       the row of one peer's tunnel endpoint
 //	{port, trunk}      a local trunk port's own row
+//	{port, meter}      the meter of a local port that learns
+//	{host, meter}      the one that ports of high numbers share
 //
-// The last two depend on more than one network, and lie above every ID.
+// The last four depend on more than one network, and lie above every ID.
 const (
 	aspectOwn   = 0
 	aspectPeer  = uint32(topo.MaxID) + 1
 	aspectTrunk = uint32(topo.MaxID) + 2
+	aspectMeter = uint32(topo.MaxID) + 3
 )
 
 // Compile is everything that the switch of a host must hold for a snapshot. A
@@ -42,8 +45,9 @@ func Compile(s *topo.Snapshot, host string) (*flows.State, error) {
 		if err := segmentPart(parts, h, seg); err != nil {
 			return nil, err
 		}
+		here := on(h, seg)
 		for _, m := range seg.Members {
-			memberPart(parts, h, seg, m)
+			memberPart(parts, here, m)
 		}
 	}
 	crossParts(parts, h, segments)
@@ -129,8 +133,22 @@ func segmentPart(parts map[flows.PartID]*flows.Part, h *topo.Host, seg *topo.Seg
 	return nil
 }
 
+// networkOn is a network on a host.
+type networkOn struct {
+	host *topo.Host
+	seg  *topo.Segment
+	// learns says whether it has a port there behind which MACs are learned.
+	learns bool
+}
+
+func on(h *topo.Host, seg *topo.Segment) networkOn {
+	learning := func(m *topo.Member) bool { return m.Learned != nil && isLocal(m, h) }
+	return networkOn{h, seg, slices.ContainsFunc(seg.Members, learning)}
+}
+
 // memberPart are the rows of one member of a network, local or remote.
-func memberPart(parts map[flows.PartID]*flows.Part, h *topo.Host, seg *topo.Segment, m *topo.Member) {
+func memberPart(parts map[flows.PartID]*flows.Part, on networkOn, m *topo.Member) {
+	h, seg := on.host, on.seg
 	if !isLocal(m, h) && !isRemote(m, h) {
 		delete(parts, memberID(seg, m))
 		return
@@ -139,8 +157,11 @@ func memberPart(parts map[flows.PartID]*flows.Part, h *topo.Host, seg *topo.Segm
 	r := &rows{owner: m.Port.ID}
 	if isLocal(m, h) {
 		classifyMemberRows(r, n, m)
-		spoofGuardMember(r, n, m)
+		spoofGuardMember(r, h, n, m)
 		outputMember(r, n, m)
+	}
+	if on.learns {
+		spoofGuardTaken(r, n, m)
 	}
 	arpNDMember(r, h, n, m)
 	l2DstMember(r, h, n, m)
@@ -152,12 +173,17 @@ func memberID(seg *topo.Segment, m *topo.Member) flows.PartID {
 }
 
 // crossParts are the rows that depend on more than one network: one for each
-// peer with a member in any network present here, one for each local trunk.
+// peer with a member in any network present here, one for each local trunk; and
+// the meter of each local port that learns.
 // Parts that are as they were stay the same pointers.
 func crossParts(parts map[flows.PartID]*flows.Part, h *topo.Host, segments []*topo.Segment) {
 	wanted := map[flows.PartID]func(*rows){}
 	for _, seg := range segments {
 		for _, m := range seg.Members {
+			if m.Learned != nil && isLocal(m, h) {
+				meter, owner := meterOf(h, m)
+				wanted[flows.PartID{Owner: uint32(owner), Aspect: aspectMeter}] = func(r *rows) { learnMeter(r, meter) }
+			}
 			switch {
 			case isRemote(m, h):
 				id := flows.PartID{Owner: uint32(m.Host.ID), Aspect: aspectPeer}
@@ -180,10 +206,14 @@ func crossParts(parts map[flows.PartID]*flows.Part, h *topo.Host, segments []*to
 	for id, write := range wanted {
 		r := &rows{owner: topo.ID(id.Owner)}
 		write(r)
-		if was := parts[id]; was == nil || !was.Flows[0].Equal(r.part.Flows[0]) {
+		if was := parts[id]; was == nil || !samePart(was, &r.part) {
 			parts[id] = &r.part
 		}
 	}
+}
+
+func samePart(a, b *flows.Part) bool {
+	return slices.EqualFunc(a.Flows, b.Flows, (*flows.Flow).Equal) && slices.EqualFunc(a.Meters, b.Meters, (*flows.Meter).Equal)
 }
 
 // dropSegment takes out everything of a network that left the host.
@@ -200,7 +230,9 @@ func diffSegment(parts map[flows.PartID]*flows.Part, h *topo.Host, was, is *topo
 	if err := segmentPart(parts, h, is); err != nil {
 		return err
 	}
-	if was != nil && was.Network != is.Network {
+	here := on(h, is)
+	// Where MACs begin, or cease, to be learned, the rows of all members differ.
+	if was != nil && (was.Network != is.Network || on(h, was).learns != here.learns) {
 		dropMembers(parts, was)
 		was = nil
 	}
@@ -220,7 +252,7 @@ func diffSegment(parts map[flows.PartID]*flows.Part, h *topo.Host, was, is *topo
 				continue
 			}
 		}
-		memberPart(parts, h, is, m)
+		memberPart(parts, here, m)
 	}
 	for _, m := range old {
 		delete(parts, memberID(is, m))

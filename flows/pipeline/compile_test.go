@@ -46,6 +46,9 @@ func text(s *flows.State) string {
 	for g := range s.Groups() {
 		fmt.Fprintln(&b, g)
 	}
+	for m := range s.Meters() {
+		fmt.Fprintln(&b, m)
+	}
 	return b.String()
 }
 
@@ -99,6 +102,8 @@ func TestCheckRefuses(t *testing.T) {
 		"match":             {Table: uint8(L2Dst), Cookie: cookie, Match: match().With(flows.InPort, flows.U(1)), Goto: uint8(Output)},
 		"write":             {Table: uint8(L2Dst), Cookie: cookie, Apply: []flows.Action{flows.Set(flows.TunID, flows.U(1))}, Goto: uint8(Output)},
 		"next":              {Table: uint8(L2Dst), Cookie: cookie, Goto: 80},
+		"copy":              {Table: uint8(L2Dst), Cookie: cookie, Apply: []flows.Action{flows.ToController{MaxLen: 14, Meter: flows.MeterMin}}, Goto: uint8(Output)},
+		"copy unlimited":    {Table: uint8(SpoofGuard), Cookie: cookie, Apply: []flows.Action{flows.ToController{MaxLen: 14}}, Goto: uint8(ARPND)},
 		"send":              {Table: uint8(L2Dst), Cookie: cookie, Apply: []flows.Action{flows.Output{Port: 1}}},
 		"normal":            {Table: uint8(Output), Cookie: flows.NewCookie(uint8(FeatOutput), Generation, 1), Apply: []flows.Action{flows.Output{Port: flows.PortNormal}}},
 		"nameless":          {Table: uint8(L2Dst), Cookie: flows.NewCookie(99, Generation, 1), Goto: uint8(Output)},
@@ -114,14 +119,15 @@ func TestCheckRefuses(t *testing.T) {
 }
 
 // A port with one IPv4 address costs at most 12 flows on its own host and 2 on
-// every other one that has its network.
+// every other one that has its network, and one more on a host where a port in the
+// network learns MACs.
 func TestFlowsPerPort(t *testing.T) {
 	before := world(t)
 	tx := before.Begin()
 	tx.PutPort(topo.Port{Name: "one-more", MAC: topo.MAC{2, 0, 0, 0, 9, 9}, Network: "red/web", Addresses: []netip.Addr{addr("10.1.1.77")}})
 	bind(tx, "one-more", 1, 77)
 	after := commit(t, tx)
-	for host, limit := range map[string]int{"host1": 12, "host2": 2, "host3": 2} {
+	for host, limit := range map[string]int{"host1": 12 + 1, "host2": 2, "host3": 2} {
 		n := count(t, after, host) - count(t, before, host)
 		t.Logf("%s: %d flows more", host, n)
 		if n > limit || n < 1 {
@@ -258,7 +264,7 @@ func randomChange(t *rapid.T, s *topo.Snapshot, tx *topo.Txn) {
 	host := rapid.IntRange(1, 3).Draw(t, "host")
 	network := fmt.Sprintf("n%d", rapid.IntRange(0, 3).Draw(t, "network"))
 	port := fmt.Sprintf("p%d", rapid.IntRange(0, 7).Draw(t, "port"))
-	switch rapid.SampledFrom([]string{"host", "tep", "network", "port", "port", "trunk", "bind", "bind", "unbind", "delete-port", "delete-network"}).Draw(t, "what") {
+	switch rapid.SampledFrom([]string{"host", "tep", "network", "port", "port", "trunk", "bind", "bind", "unbind", "learn", "learn", "learn", "delete-port", "delete-network"}).Draw(t, "what") {
 	case "host":
 		observe(tx, host)
 	case "tep":
@@ -277,7 +283,7 @@ func randomChange(t *rapid.T, s *topo.Snapshot, tx *topo.Txn) {
 	case "port":
 		p := topo.Port{Name: port, Network: "t/" + network}
 		if rapid.Bool().Draw(t, "switch") {
-			p.Profile = topo.ProfileSwitch
+			p.Profile, p.MACs = topo.ProfileSwitch, rapid.IntRange(0, 2).Draw(t, "macs")
 		}
 		tx.PutPort(p)
 	case "trunk":
@@ -285,11 +291,22 @@ func randomChange(t *rapid.T, s *topo.Snapshot, tx *topo.Txn) {
 		if rapid.Bool().Draw(t, "native") {
 			tr.Native = &topo.SubPort{Network: "t/n2"}
 		}
-		tx.PutPort(topo.Port{Name: port, Trunk: tr})
+		tx.PutPort(topo.Port{Name: port, Trunk: tr, Profile: topo.Profile(rapid.IntRange(0, 1).Draw(t, "profile"))})
+	case "learn":
+		p, n := s.Port(port), s.Network("t/"+network)
+		mac := topo.MAC{2, 0, 0, 0, 0, byte(rapid.IntRange(0, 5).Draw(t, "mac"))}
+		switch {
+		case p == nil || n == nil || len(s.Bindings(port)) == 0:
+		case rapid.IntRange(0, 4).Draw(t, "un") == 0:
+			tx.Unlearn(n.ID, mac, p.ID)
+		default:
+			learn(tx, s, port, "t/"+network, mac)
+		}
 	case "bind":
-		bind(tx, port, host, uint32(rapid.IntRange(1, 20).Draw(t, "ofport")))
+		// Numbers from ownMeters on share a meter.
+		bind(tx, port, host, uint32(rapid.SampledFrom([]int{1, 2, 3, 4, 5, 6, 7, 8, 9, 40000, 40001, 40002}).Draw(t, "ofport")))
 	case "unbind":
-		tx.Unbind(fmt.Sprintf("host%d", host), ifaceID(host, uint32(rapid.IntRange(1, 20).Draw(t, "ofport"))))
+		tx.Unbind(fmt.Sprintf("host%d", host), ifaceID(host, uint32(rapid.SampledFrom([]int{1, 2, 3, 4, 5, 6, 7, 8, 9, 40000, 40001, 40002}).Draw(t, "ofport"))))
 	case "delete-port":
 		if s.Port(port) != nil {
 			_ = tx.DeletePort(port)

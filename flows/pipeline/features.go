@@ -15,6 +15,8 @@ const (
 	FeatL2         Feature = 4
 	FeatFlood      Feature = 5
 	FeatOutput     Feature = 6
+	FeatLearned    Feature = 9
+	FeatLearn      Feature = 10
 
 	DropUnclaimedPort   Feature = 0x80
 	DropVLANNotAllowed  Feature = 0x81
@@ -31,6 +33,9 @@ const (
 	DropUnknownUnicast  Feature = 0x8c
 	DropSplitHorizon    Feature = 0x8d
 	DropNoRow           Feature = 0x8e
+	DropInvalidSource   Feature = 0xa0
+	DropTakenMAC        Feature = 0xa1
+	DropMACLimit        Feature = 0xa2
 )
 
 // Generation is the cookie generation of this pipeline: raised when a release
@@ -48,6 +53,8 @@ var features = map[Feature]featureDoc{
 	FeatL2:         {"l2", "the destination is known, or floods"},
 	FeatFlood:      {"flood", "to every member of the network but the sender"},
 	FeatOutput:     {"output", "leaves by a port or a tunnel"},
+	FeatLearned:    {"learned", "from or to a MAC that was learned at the port"},
+	FeatLearn:      {"learn", "from a MAC that is not learned yet: the controller is told, at a limited rate"},
 
 	DropUnclaimedPort:   {"unclaimed-port", "from a port that no declared port's iface-id claims"},
 	DropVLANNotAllowed:  {"vlan-not-allowed", "tagged with a VLAN ID that the port does not carry"},
@@ -64,6 +71,9 @@ var features = map[Feature]featureDoc{
 	DropUnknownUnicast:  {"unknown-unicast", "destination MAC unknown in a network whose ports are all known"},
 	DropSplitHorizon:    {"split-horizon", "came from a tunnel and would leave by one"},
 	DropNoRow:           {"no-row", "no row of the table takes the packet"},
+	DropInvalidSource:   {"invalid-source", "source MAC is a group address or zero"},
+	DropTakenMAC:        {"taken-mac", "from another port of profile switch, with the MAC that this port declares"},
+	DropMACLimit:        {"mac-limit", "source MAC is not learned, and the port has as many as it may"},
 }
 
 // IsDrop reports whether rows with this feature drop.

@@ -14,7 +14,8 @@ func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 // world is the overlay that the golden files show: two tenants with the same
 // addresses on two hosts, all three encapsulations, a trunk with different VLAN
-// IDs at its two ends, an IPv6 port, and a port on a third host.
+// IDs at its two ends, one of them a switch with learned MACs behind it, an IPv6 port,
+// and a port on a third host.
 func world(t testing.TB) *topo.Snapshot {
 	t.Helper()
 	tx := topo.Empty().Begin()
@@ -53,7 +54,18 @@ func world(t testing.TB) *topo.Snapshot {
 	bind(tx, "red-b", 2, 1)
 	bind(tx, "blue-b", 2, 2)
 	bind(tx, "sw2-et1", 3, 1)
+	s := commit(t, tx)
+	tx = s.Begin()
+	learn(tx, s, "sw1-et1", "red/web", topo.MAC{2, 0, 0, 0, 2, 1})
+	learn(tx, s, "sw1-et1", "blue/web", topo.MAC{2, 0, 0, 0, 2, 2})
 	return commit(t, tx)
+}
+
+// learn sees a MAC behind a port where it is bound.
+func learn(tx *topo.Txn, s *topo.Snapshot, port, network string, mac topo.MAC) {
+	for _, b := range s.Bindings(port)[:1] {
+		tx.Learn(topo.Sighting{Network: s.Network(network).ID, MAC: mac, Port: s.Port(port).ID, Host: b.Host, OFPort: b.OFPort})
+	}
 }
 
 func observe(tx *topo.Txn, host int) {

@@ -42,19 +42,26 @@ func floodsUnknown(s *topo.Segment) bool {
 	return false
 }
 
-// l2DstMember sends a member's MAC to it, wherever it is.
+// l2DstMember sends a member's MAC, and those learned behind it, to it, wherever it is.
 func l2DstMember(r *rows, h *topo.Host, n *topo.Network, m *topo.Member) {
-	if m.Port.MAC.IsZero() {
-		return
+	to := func(feature Feature, mac topo.MAC) {
+		w := row{Table: L2Dst, Priority: l2Known, Feature: feature,
+			Match: inNetwork(n).With(flows.EthDst, flows.MAC(mac)), Next: Output}
+		if isLocal(m, h) {
+			w.Do = []flows.Action{flows.Set(regEgress, flows.U(uint64(m.OFPort)))}
+		} else {
+			w.Do = []flows.Action{toTEP(m.Host), flows.Set(regEgress, flows.U(egressTunnel))}
+		}
+		r.add(w)
 	}
-	w := row{Table: L2Dst, Priority: l2Known, Feature: FeatL2,
-		Match: inNetwork(n).With(flows.EthDst, flows.MAC(m.Port.MAC)), Next: Output}
-	if isLocal(m, h) {
-		w.Do = []flows.Action{flows.Set(regEgress, flows.U(uint64(m.OFPort)))}
-	} else {
-		w.Do = []flows.Action{toTEP(m.Host), flows.Set(regEgress, flows.U(egressTunnel))}
+	if !m.Port.MAC.IsZero() {
+		to(FeatL2, m.Port.MAC)
 	}
-	r.add(w)
+	if m.Learned != nil {
+		for _, mac := range m.Learned.MACs {
+			to(FeatLearned, mac)
+		}
+	}
 }
 
 // toTEP sets the outer destination to the host's tunnel endpoint.

@@ -51,14 +51,12 @@ func spoofGuardPeer(r *rows, tep netip.Addr) {
 }
 
 // spoofGuardMember are the rows of a local member, by what is behind its port.
-func spoofGuardMember(r *rows, n *topo.Network, m *topo.Member) {
+func spoofGuardMember(r *rows, h *topo.Host, n *topo.Network, m *topo.Member) {
 	g := guard{r: r, in: inNetwork(n).With(flows.InPort, flows.U(uint64(m.OFPort)))}
 	addresses := memberAddresses(m)
 	switch {
 	case m.Port.Profile == topo.ProfileSwitch:
-		// Many MACs: the network and the VLAN list are the guard.
-		g.pass(guardOwn, g.in.With(flows.EthType, flows.U(etherARP)), ARPND)
-		g.pass(guardSameMAC, g.in, L2Dst)
+		g.learned(h, m)
 		return
 	case len(addresses) == 0:
 		// Nothing is declared but the MAC, so nothing but the MAC is guarded.

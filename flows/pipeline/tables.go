@@ -30,7 +30,8 @@ type Declaration struct {
 	Matches []f.Field
 	Writes  []f.Field
 	Next    []Table
-	// Sends says how packets leave: "" (never), "port" or "group".
+	// Sends says how packets leave: "" (never), "port", "group", or "controller"
+	// (a copy, while the packet goes on).
 	Sends string
 	// Miss is what becomes of a packet that no other row takes.
 	Miss    string
@@ -48,7 +49,7 @@ var pipeline = [...]Declaration{
 		[]f.Field{f.InPort, regNetwork, regOrigin, f.TunIPv4Src, f.TunIPv6Src, f.EthSrc, f.EthType, f.IPProto,
 			f.IPv4Src, f.IPv6Src, f.ARPOp, f.ARPSPA, f.ARPSHA, f.ICMPv6Type, f.ICMPv6Code, f.NDTarget},
 		nil,
-		[]Table{ARPND, L2Dst}, "", "drop no-row",
+		[]Table{ARPND, L2Dst}, "controller", "drop no-row",
 		"a source (MAC, IP, ARP, ND, tunnel endpoint) must belong to where the packet came from"},
 	{ARPND, "arp_nd", "serve",
 		[]f.Field{f.InPort, regNetwork, f.EthType, f.ARPOp, f.ARPTPA},
