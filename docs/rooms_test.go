@@ -41,6 +41,7 @@ var rules = []rule{
 	{"", "github.com/contiv/libOpenflow", "datapath/openflow/ofp13", "one room knows libOpenflow's traps"},
 	{"", "github.com/ovn-kubernetes/libovsdb", "datapath/ovsdb", "one room knows libovsdb's traps"},
 	{"", "github.com/digitalocean/go-openvswitch", "datapath/ovsctl", "one room knows go-openvswitch's traps"},
+	{"", "github.com/digitalocean/go-libvirt", "datapath/libvirt", "one room knows go-libvirt's traps"},
 	{"topo", "log", "", "no logging below the controller: errors are returned"},
 	{"flows", "log", "", "no logging below the controller: errors are returned"},
 	{"flows", "time", "", "the algebra has no clock"},

@@ -1,0 +1,47 @@
+package libvirt
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+
+	golibvirt "github.com/digitalocean/go-libvirt"
+)
+
+// The errors that callers tell apart.
+var (
+	ErrNotRunning = errors.New("libvirt does not run here")
+	ErrPermission = errors.New("libvirt: no permission")
+	ErrNoDomain   = errors.New("libvirt has no such domain")
+	ErrExists     = errors.New("libvirt has another one of that name")
+	// ErrClosed is that of calls on a connection that was closed or lost.
+	ErrClosed = errors.New("the connection to libvirt is closed")
+	// ErrStillRuns is that of a domain which did not stop when it was asked to.
+	ErrStillRuns = errors.New("it still runs")
+)
+
+// explain says what was tried, and turns go-libvirt's errors into ours.
+func explain(what string, err error) error {
+	var e golibvirt.Error
+	switch {
+	case errors.Is(err, golibvirt.ErrInterrupted), errors.Is(err, syscall.EINVAL):
+		return fmt.Errorf("libvirt: %s: %w", what, ErrClosed)
+	case !errors.As(err, &e):
+		return fmt.Errorf("libvirt: %s: %w", what, err)
+	}
+	message := strings.TrimSpace(e.Message)
+	switch golibvirt.ErrorNumber(e.Code) {
+	case golibvirt.ErrNoDomain:
+		return fmt.Errorf("%s: %w: %s", what, ErrNoDomain, message)
+	case golibvirt.ErrAuthFailed, golibvirt.ErrAuthCancelled, golibvirt.ErrAuthUnavailable, golibvirt.ErrAccessDenied:
+		return fmt.Errorf("%s: %w: %s; run it with sudo, or as a member of the group libvirt", what, ErrPermission, message)
+	}
+	return fmt.Errorf("libvirt: %s: %s", what, message)
+}
+
+// has reports whether err is the daemon's error of that number.
+func has(err error, n golibvirt.ErrorNumber) bool {
+	var e golibvirt.Error
+	return errors.As(err, &e) && golibvirt.ErrorNumber(e.Code) == n
+}

@@ -1,0 +1,113 @@
+package libvirt
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+)
+
+// The packets of libvirt's RPC (src/rpc/virnetprotocol.x): a length in bytes, itself
+// included, and six words, then the payload.
+const (
+	packetHeader = 28
+	// maxPacket is VIR_NET_MESSAGE_MAX, 32 MiB, and the length that is not part of it.
+	maxPacket = 32<<20 + 4
+
+	programRemote     = 0x20008086
+	protocolVersion   = 1
+	procOpenConsole   = 201 // REMOTE_PROC_DOMAIN_OPEN_CONSOLE
+	typeCall          = 0
+	typeReply         = 1
+	typeStream        = 3
+	statusOK          = 0
+	statusContinue    = 2
+	wordOfProcedure   = 12 // its offset in bytes
+	wordOfMessageType = 16
+	wordOfSerial      = 20
+	wordOfStatus      = 24
+)
+
+// wire is the socket below go-libvirt. It passes on only packets of a possible
+// length, and lets others write packets between go-libvirt's.
+type wire struct {
+	net.Conn
+
+	// Of the one goroutine that reads.
+	head    [packetHeader]byte
+	pending []byte // of head, not yet passed on
+	left    int    // bytes of the packet after head, not yet passed on
+
+	// opened is closed when the daemon has opened a console. Only then does it
+	// take what is typed.
+	opened chan struct{}
+
+	mu     sync.Mutex // orders what is written, whole packets each
+	serial uint32     // of the call to open a console
+}
+
+// newWire wraps a connection. One console can be opened on it.
+func newWire(conn net.Conn) *wire { return &wire{Conn: conn, opened: make(chan struct{})} }
+
+// Read is called by go-libvirt alone.
+func (w *wire) Read(p []byte) (int, error) {
+	if len(w.pending) == 0 && w.left == 0 {
+		if _, err := io.ReadFull(w.Conn, w.head[:]); err != nil {
+			return 0, err
+		}
+		n := binary.BigEndian.Uint32(w.head[:])
+		if n < packetHeader || n > maxPacket {
+			return 0, fmt.Errorf("a packet of %d bytes; libvirt's have %d to %d", n, packetHeader, maxPacket)
+		}
+		w.pending, w.left = w.head[:], int(n)-len(w.head)
+		w.notice()
+	}
+	if len(w.pending) > 0 {
+		n := copy(p, w.pending)
+		w.pending = w.pending[n:]
+		return n, nil
+	}
+	n, err := w.Conn.Read(p[:min(len(p), w.left)])
+	w.left -= n
+	return n, err
+}
+
+// notice looks at the header of a packet that has come.
+func (w *wire) notice() {
+	word := func(at int) uint32 { return binary.BigEndian.Uint32(w.head[at:]) }
+	if word(wordOfProcedure) != procOpenConsole || word(wordOfMessageType) != typeReply || word(wordOfStatus) != statusOK {
+		return
+	}
+	select {
+	case <-w.opened:
+	default:
+		close(w.opened)
+	}
+}
+
+// Write is called by go-libvirt alone, with one whole packet if it is of less than
+// 4096 bytes, as a call to open a console is.
+func (w *wire) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(p) >= packetHeader &&
+		binary.BigEndian.Uint32(p[wordOfProcedure:]) == procOpenConsole &&
+		binary.BigEndian.Uint32(p[wordOfMessageType:]) == typeCall {
+		w.serial = binary.BigEndian.Uint32(p[wordOfSerial:])
+	}
+	return w.Conn.Write(p)
+}
+
+// console writes a packet of the console's stream: with statusContinue data, of much
+// less than maxPacket, with statusOK its end.
+func (w *wire) console(status uint32, data []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b := make([]byte, 0, packetHeader+len(data))
+	for _, word := range []uint32{uint32(packetHeader + len(data)), programRemote, protocolVersion, procOpenConsole, typeStream, w.serial, status} {
+		b = binary.BigEndian.AppendUint32(b, word)
+	}
+	_, err := w.Conn.Write(append(b, data...))
+	return err
+}
