@@ -65,7 +65,7 @@ func (v *view) apiPort(p *topo.Port) api.Port {
 }
 
 func networkSpec(n *topo.Network) api.NetworkSpec {
-	return api.NetworkSpec{Tenant: n.Tenant, Name: n.Name, Encap: n.Encap.String(), Key: n.Key, Subnets: n.Subnets}
+	return api.NetworkSpec{Tenant: n.Tenant, Name: n.Name, Encap: n.Encap.String(), Key: n.Key, Subnets: n.Subnets, Answer: n.Answer.String()}
 }
 
 func portSpec(p *topo.Port) api.PortSpec {
@@ -94,6 +94,11 @@ func topoNetwork(s api.NetworkSpec) (topo.Network, error) {
 	n := topo.Network{Tenant: s.Tenant, Name: s.Name, Key: s.Key, Subnets: s.Subnets}
 	if err := n.Encap.UnmarshalText([]byte(s.Encap)); err != nil {
 		return n, &topo.Problem{Object: "network " + s.FullName(), Field: "encap", What: err.Error(), Hint: "use gre, vxlan or geneve"}
+	}
+	if s.Answer != "" {
+		if err := n.Answer.UnmarshalText([]byte(s.Answer)); err != nil {
+			return n, &topo.Problem{Object: "network " + s.FullName(), Field: "answer", What: err.Error()}
+		}
 	}
 	return n, nil
 }

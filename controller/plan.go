@@ -22,7 +22,7 @@ func hostAttributes(h *topo.Host) []attribute {
 }
 
 func networkAttributes(n *topo.Network) []attribute {
-	return []attribute{{"encap", n.Encap.String()}, {"key", fmt.Sprint(n.Key)}, {"subnets", joined(n.Subnets)}}
+	return []attribute{{"encap", n.Encap.String()}, {"key", fmt.Sprint(n.Key)}, {"subnets", joined(n.Subnets)}, {"answer", n.Answer.String()}}
 }
 
 func portAttributes(p *topo.Port) []attribute {

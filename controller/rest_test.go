@@ -195,9 +195,16 @@ func TestSingleObjects(t *testing.T) {
 	if err != nil || again.Changed {
 		t.Errorf("the same port again: %+v %v", again, err)
 	}
+	must(r.client.PutNetwork(r.ctx(), api.NetworkSpec{Tenant: "red", Name: "web", Encap: "gre", Answer: "declared"}))
+	if n, err := r.client.Network(r.ctx(), "red/web"); err != nil || n.Answer != "declared" {
+		t.Errorf("the network answers for %+v, %v", n, err)
+	}
 	topology, err := r.client.Topology(r.ctx())
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !strings.Contains(topology.Text, "answer: declared") {
+		t.Errorf("topology:\n%s", topology.Text)
 	}
 	must(r.client.DeletePort(r.ctx(), "a"))
 	must(r.client.DeleteNetwork(r.ctx(), "red/web"))

@@ -17,9 +17,12 @@ type Segment struct {
 	Network *Network
 	// Members are the bound ports, ascending by Port.ID.
 	Members []*Member
+	// Down are the declared ports that are bound nowhere, ascending by Port.ID, if
+	// the network answers for them (AnswerDeclared); Host and OFPort are zero.
+	Down []*Member
 }
 
-// Member is a bound port's part in one network. Immutable and shared between Snapshots.
+// Member is a port's part in one network. Immutable and shared between Snapshots.
 type Member struct {
 	Port *Port
 	Sub  *SubPort // nil on an access port

@@ -33,7 +33,8 @@ func randomTxn(t *rapid.T, s *topo.Snapshot) *topo.Txn {
 			full := pick(someNetworks)
 			tenant, name := full[:len(full)-2], full[len(full)-1:]
 			n := topo.Network{Tenant: tenant, Name: name, Encap: topo.Encap(rapid.IntRange(1, 3).Draw(t, "encap")),
-				Key: uint32(rapid.IntRange(0, 3).Draw(t, "key")), Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}}
+				Key: uint32(rapid.IntRange(0, 3).Draw(t, "key")), Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")},
+				Answer: topo.Answer(rapid.IntRange(0, 1).Draw(t, "answer"))}
 			x.PutTenant(topo.Tenant{Name: tenant})
 			x.PutNetwork(n)
 		case 4, 5, 6:
@@ -246,16 +247,12 @@ func checkInvariants(t *rapid.T, s *topo.Snapshot, ids map[topo.ID]string) {
 		}
 		teps[h.TEP] = true
 	}
-	want := map[topo.ID][]string{}
+	want, down := map[topo.ID][]string{}, map[topo.ID][]string{}
 	on := map[string]map[topo.ID]bool{}
 	for _, p := range s.Ports() {
 		give(p.ID, "port "+p.Name)
 		if p.MAC.IsZero() || p.MAC.IsMulticast() || s.PortByIfaceID(p.UUID.String()) != p {
 			t.Fatalf("%+v", p)
-		}
-		b := s.Bindings(p.Name)
-		if len(b) == 0 {
-			continue
 		}
 		networks := []string{p.Network}
 		if p.Trunk != nil {
@@ -263,6 +260,15 @@ func checkInvariants(t *rapid.T, s *topo.Snapshot, ids map[topo.ID]string) {
 			for _, v := range p.Trunk.VLANs {
 				networks = append(networks, v.Network)
 			}
+		}
+		b := s.Bindings(p.Name)
+		if len(b) == 0 {
+			for _, name := range networks {
+				if n := s.Network(name); n.Answer == topo.AnswerDeclared {
+					down[n.ID] = append(down[n.ID], fmt.Sprintf("%06d", p.ID))
+				}
+			}
+			continue
 		}
 		for _, name := range networks {
 			id := s.Network(name).ID
@@ -284,6 +290,17 @@ func checkInvariants(t *rapid.T, s *topo.Snapshot, ids map[topo.ID]string) {
 		slices.Sort(want[n.ID])
 		if !slices.Equal(got, want[n.ID]) {
 			t.Fatalf("members of %s: %v, want %v", n.FullName(), got, want[n.ID])
+		}
+		got = nil
+		for _, m := range s.Segment(n.ID).Down {
+			if s.Port(m.Port.Name) != m.Port || m.Host != nil || m.OFPort != 0 || (m.Sub == nil) != (m.Port.Trunk == nil) {
+				t.Fatalf("down in %s: %+v", n.FullName(), m)
+			}
+			got = append(got, fmt.Sprintf("%06d", m.Port.ID))
+		}
+		slices.Sort(down[n.ID])
+		if !slices.Equal(got, down[n.ID]) {
+			t.Fatalf("ports of %s that are down: %v, want %v", n.FullName(), got, down[n.ID])
 		}
 	}
 	for _, h := range s.Hosts() {
@@ -322,7 +339,7 @@ func checkSharing(t *rapid.T, old, next *topo.Snapshot, c topo.Changes) {
 	var differ []topo.ID
 	for _, n := range next.Networks() {
 		a, b := old.Segment(n.ID), next.Segment(n.ID)
-		if a == nil || a.Network != b.Network || !slices.Equal(a.Members, b.Members) {
+		if a == nil || a.Network != b.Network || !slices.Equal(a.Members, b.Members) || !slices.Equal(a.Down, b.Down) {
 			differ = append(differ, n.ID)
 		} else if a != b {
 			t.Fatal("segment", n.ID, "is equal and not shared")
@@ -334,6 +351,12 @@ func checkSharing(t *rapid.T, old, next *topo.Snapshot, c topo.Changes) {
 			i := slices.IndexFunc(a.Members, func(o *topo.Member) bool { return *o == *m })
 			if i >= 0 && a.Members[i] != m {
 				t.Fatal("a member is equal and not shared")
+			}
+		}
+		for _, m := range b.Down {
+			i := slices.IndexFunc(a.Down, func(o *topo.Member) bool { return *o == *m })
+			if i >= 0 && a.Down[i] != m {
+				t.Fatal("a port that is down is equal and not shared")
 			}
 		}
 	}
@@ -360,6 +383,11 @@ func dump(s *topo.Snapshot) string {
 	for _, n := range s.Networks() {
 		for _, m := range s.Segment(n.ID).Members {
 			out += fmt.Sprintf("\n%s %s %s %d", n.FullName(), m.Port.Name, m.Host.Name, m.OFPort)
+		}
+	}
+	for _, n := range s.Networks() {
+		for _, m := range s.Segment(n.ID).Down {
+			out += fmt.Sprintf("\n%s %s down", n.FullName(), m.Port.Name)
 		}
 	}
 	for _, h := range s.Hosts() {

@@ -68,6 +68,8 @@ type Network struct {
 	KeyAllocated bool `json:"key_allocated,omitempty"`
 	// Subnets are the network's address ranges, without host bits and disjoint.
 	Subnets []netip.Prefix `json:"subnets,omitempty"`
+	// Answer says for which ports of the network ARP requests are answered.
+	Answer Answer `json:"answer,omitempty"`
 }
 
 // FullName is "tenant/network", the name by which other objects refer to it.

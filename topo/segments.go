@@ -55,9 +55,12 @@ func (c *commit) rebuildSegments(learned *learner) {
 			segments[c.old.Network(name).ID] = nil
 		}
 	}
-	for id := range edits {
-		if _, ok := segments[id]; !ok {
-			segments[id] = &Segment{Network: c.old.Segment(id).Network}
+	down := c.collectDown(dirty)
+	for _, ids := range []map[ID]map[ID]*Member{edits, down} {
+		for id := range ids {
+			if _, ok := segments[id]; !ok {
+				segments[id] = &Segment{Network: c.old.Segment(id).Network}
+			}
 		}
 	}
 	for id, s := range segments {
@@ -69,7 +72,8 @@ func (c *commit) rebuildSegments(learned *learner) {
 			old = &Segment{}
 		}
 		s.Members = merged(old.Members, edits[id], byMemberID)
-		if old.Network == s.Network && slices.Equal(old.Members, s.Members) {
+		s.Down = c.downIn(s.Network, down)
+		if old.Network == s.Network && slices.Equal(old.Members, s.Members) && slices.Equal(old.Down, s.Down) {
 			delete(segments, id)
 		}
 	}

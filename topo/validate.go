@@ -71,6 +71,9 @@ func (c *commit) checkNetwork(n *Network) {
 			Hint: "spread them over several networks"})
 		return
 	}
+	if n.Answer > AnswerDeclared {
+		c.problems.add(&Problem{Object: object, Field: "answer", What: fmt.Sprintf("%d is no answer", uint8(n.Answer)), Hint: "use bound or declared"})
+	}
 	for i, p := range n.Subnets {
 		field := fmt.Sprintf("subnets.%d", i)
 		if what, hint := checkSubnet(p); what != "" {

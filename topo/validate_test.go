@@ -35,6 +35,7 @@ func TestValidation(t *testing.T) {
 		"subnet with host bits":   {func(d *topo.Topology) { d.Networks[1].Subnets = []netip.Prefix{prefix("10.1.1.1/24")} }, []string{"network red/db|subnets.0|"}},
 		"subnet of everything":    {func(d *topo.Topology) { d.Networks[1].Subnets = []netip.Prefix{prefix("0.0.0.0/0")} }, []string{"network red/db|subnets.0|"}},
 		"subnet that is none":     {func(d *topo.Topology) { d.Networks[1].Subnets = []netip.Prefix{{}} }, []string{"network red/db|subnets.0|"}},
+		"no answer":               {func(d *topo.Topology) { d.Networks[1].Answer = 2 }, []string{"network red/db|answer|"}},
 		"multicast subnet":        {func(d *topo.Topology) { d.Networks[1].Subnets = []netip.Prefix{prefix("239.0.0.0/8")} }, []string{"network red/db|subnets.0|"}},
 		"address outside":         {func(d *topo.Topology) { d.Ports[0].Addresses[0] = addr("10.1.2.1") }, []string{"port red-a|addresses.0|network red/web"}},
 		"network address":         {func(d *topo.Topology) { d.Ports[0].Addresses[0] = addr("10.1.1.0") }, []string{"port red-a|addresses.0|network red/web"}},

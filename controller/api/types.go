@@ -42,6 +42,7 @@ type NetworkSpec struct {
 	Encap   string         `json:"encap" enum:"gre,vxlan,geneve" doc:"Tunnel encapsulation"`
 	Key     uint32         `json:"key,omitempty" doc:"Tunnel key: GRE 1…4294967295, VXLAN and Geneve 1…16777215; allocated when left out"`
 	Subnets []netip.Prefix `json:"subnets,omitempty" doc:"Subnets of the network"`
+	Answer  string         `json:"answer,omitempty" enum:"bound,declared" doc:"Ports whose addresses are answered (ARP): bound, those on some host (default); declared, those that are down too"`
 }
 
 // FullName is "tenant/network".

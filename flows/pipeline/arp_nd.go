@@ -27,17 +27,34 @@ func arpNDMember(r *rows, h *topo.Host, n *topo.Network, m *topo.Member) {
 		if !a.Is4() {
 			continue
 		}
-		request := inNetwork(n).With(flows.EthType, flows.U(etherARP)).
-			With(flows.ARPOp, flows.U(arpRequest)).With(flows.ARPTPA, flows.IP(a))
+		request := arpRequestFor(n, a)
 		if isLocal(m, h) {
 			// The owner's own announcements and probes (RFC 5227) must not be
 			// answered, or it would think its address taken.
 			r.add(row{Table: ARPND, Priority: arpOwn, Feature: FeatARP,
 				Match: request.With(flows.InPort, flows.U(uint64(m.OFPort))), Next: L2Dst})
 		}
-		r.add(row{Table: ARPND, Priority: arpAnswer, Feature: FeatARP,
-			Match: request, Do: arpAnswerActions(m.Port.MAC, a), Next: Output})
+		arpNDAnswer(r, n, m, a)
 	}
+}
+
+// arpNDDown answers requests for the addresses of a port that is down.
+func arpNDDown(r *rows, n *topo.Network, m *topo.Member) {
+	for _, a := range memberAddresses(m) {
+		if a.Is4() {
+			arpNDAnswer(r, n, m, a)
+		}
+	}
+}
+
+func arpNDAnswer(r *rows, n *topo.Network, m *topo.Member, a netip.Addr) {
+	r.add(row{Table: ARPND, Priority: arpAnswer, Feature: FeatARP,
+		Match: arpRequestFor(n, a), Do: arpAnswerActions(m.Port.MAC, a), Next: Output})
+}
+
+func arpRequestFor(n *topo.Network, a netip.Addr) flows.Match {
+	return inNetwork(n).With(flows.EthType, flows.U(etherARP)).
+		With(flows.ARPOp, flows.U(arpRequest)).With(flows.ARPTPA, flows.IP(a))
 }
 
 // arpAnswerActions turn a request into its answer (RFC 826) and point it back.

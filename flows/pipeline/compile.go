@@ -14,7 +14,7 @@ import (
 //
 //	{host, own}        the rows that every host has, and the tunnel ports
 //	{network, own}     the rows of one network present on the host, and its group
-//	{port, network ID} one member's rows
+//	{port, network ID} one member's rows, or those of a port that is down
 //	{host, peer}       the row of one peer's tunnel endpoint
 //	{port, trunk}      a local trunk port's own row
 //	{port, meter}      the meter of a local port that learns
@@ -48,6 +48,9 @@ func Compile(s *topo.Snapshot, host string) (*flows.State, error) {
 		here := on(h, seg)
 		for _, m := range seg.Members {
 			memberPart(parts, here, m)
+		}
+		for _, m := range seg.Down {
+			downPart(parts, seg, m)
 		}
 	}
 	crossParts(parts, h, segments)
@@ -168,6 +171,18 @@ func memberPart(parts map[flows.PartID]*flows.Part, on networkOn, m *topo.Member
 	parts[memberID(seg, m)] = &r.part
 }
 
+// downPart are the rows of a port that is bound nowhere: its flows at the port
+// went with the binding, its addresses stay answered.
+func downPart(parts map[flows.PartID]*flows.Part, seg *topo.Segment, m *topo.Member) {
+	if m.Port.MAC.IsZero() {
+		return
+	}
+	r := &rows{owner: m.Port.ID}
+	arpNDDown(r, seg.Network, m)
+	l2DstDown(r, seg.Network, m)
+	parts[memberID(seg, m)] = &r.part
+}
+
 func memberID(seg *topo.Segment, m *topo.Member) flows.PartID {
 	return flows.PartID{Owner: uint32(m.Port.ID), Aspect: uint32(seg.Network.ID)}
 }
@@ -219,9 +234,7 @@ func samePart(a, b *flows.Part) bool {
 // dropSegment takes out everything of a network that left the host.
 func dropSegment(parts map[flows.PartID]*flows.Part, seg *topo.Segment) {
 	delete(parts, flows.PartID{Owner: uint32(seg.Network.ID), Aspect: aspectOwn})
-	for _, m := range seg.Members {
-		delete(parts, memberID(seg, m))
-	}
+	dropMembers(parts, seg)
 }
 
 // diffSegment recompiles what differs between two states of a network; was is
@@ -236,10 +249,13 @@ func diffSegment(parts map[flows.PartID]*flows.Part, h *topo.Host, was, is *topo
 		dropMembers(parts, was)
 		was = nil
 	}
-	var old []*topo.Member
+	var old, oldDown []*topo.Member
 	if was != nil {
-		old = was.Members
+		old, oldDown = was.Members, was.Down
 	}
+	// A port that came up or went down has one part before and after: take out what
+	// was down, then do the members, then put in what is down.
+	notIn(oldDown, is.Down, func(m *topo.Member) { delete(parts, memberID(is, m)) })
 	for _, m := range is.Members {
 		for len(old) > 0 && old[0].Port.ID < m.Port.ID {
 			delete(parts, memberID(is, old[0]))
@@ -257,12 +273,27 @@ func diffSegment(parts map[flows.PartID]*flows.Part, h *topo.Host, was, is *topo
 	for _, m := range old {
 		delete(parts, memberID(is, m))
 	}
+	notIn(is.Down, oldDown, func(m *topo.Member) { downPart(parts, is, m) })
 	return nil
 }
 
+// notIn visits the members of a that are not in b; both ascend by Port.ID.
+func notIn(a, b []*topo.Member, visit func(*topo.Member)) {
+	for _, m := range a {
+		for len(b) > 0 && b[0].Port.ID < m.Port.ID {
+			b = b[1:]
+		}
+		if len(b) == 0 || b[0] != m {
+			visit(m)
+		}
+	}
+}
+
 func dropMembers(parts map[flows.PartID]*flows.Part, seg *topo.Segment) {
-	for _, m := range seg.Members {
-		delete(parts, memberID(seg, m))
+	for _, members := range [][]*topo.Member{seg.Members, seg.Down} {
+		for _, m := range members {
+			delete(parts, memberID(seg, m))
+		}
 	}
 }
 

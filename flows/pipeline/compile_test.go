@@ -152,7 +152,8 @@ func count(t *testing.T, s *topo.Snapshot, host string) (n int) {
 func TestHostWithoutEndpoint(t *testing.T) {
 	tx := world(t).Begin()
 	tx.ObserveHost("host9", addr("192.168.200.21"), [4]uint32{topo.GRE: 101, topo.VXLAN: 102, topo.Geneve: 103})
-	bind(tx, "unplugged", 9, 5)
+	tx.PutPort(topo.Port{Name: "one-more", Network: "red/web"})
+	bind(tx, "one-more", 9, 5)
 	s := commit(t, tx)
 	if s.Host("host9").TEP.IsValid() {
 		t.Fatal("the endpoint was not refused")
@@ -258,6 +259,8 @@ func TestRecompileIsCompile(t *testing.T) {
 	})
 }
 
+var answers = []topo.Answer{topo.AnswerBound, topo.AnswerDeclared}
+
 var encaps = []topo.Encap{topo.GRE, topo.VXLAN, topo.Geneve}
 
 func randomChange(t *rapid.T, s *topo.Snapshot, tx *topo.Txn) {
@@ -279,9 +282,13 @@ func randomChange(t *rapid.T, s *topo.Snapshot, tx *topo.Txn) {
 		tx.ObserveHost(name, addr(fmt.Sprintf("192.168.201.%d", rapid.IntRange(host, host+1).Draw(t, "tep"))), tunnels)
 	case "network":
 		tx.PutTenant(topo.Tenant{Name: "t"})
-		tx.PutNetwork(topo.Network{Tenant: "t", Name: network, Encap: rapid.SampledFrom(encaps).Draw(t, "encap")})
+		tx.PutNetwork(topo.Network{Tenant: "t", Name: network, Encap: rapid.SampledFrom(encaps).Draw(t, "encap"),
+			Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}, Answer: rapid.SampledFrom(answers).Draw(t, "answer")})
 	case "port":
 		p := topo.Port{Name: port, Network: "t/" + network}
+		if n := s.Network(p.Network); n != nil && len(n.Subnets) > 0 && rapid.Bool().Draw(t, "address") {
+			p.Addresses = []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(1, 9).Draw(t, "last byte"))})}
+		}
 		if rapid.Bool().Draw(t, "switch") {
 			p.Profile, p.MACs = topo.ProfileSwitch, rapid.IntRange(0, 2).Draw(t, "macs")
 		}

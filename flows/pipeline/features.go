@@ -36,6 +36,7 @@ const (
 	DropInvalidSource   Feature = 0xa0
 	DropTakenMAC        Feature = 0xa1
 	DropMACLimit        Feature = 0xa2
+	DropPortDown        Feature = 0xb0
 )
 
 // Generation is the cookie generation of this pipeline: raised when a release
@@ -70,6 +71,7 @@ var features = map[Feature]featureDoc{
 	DropControlFrame:    {"control-frame", "link-local control frame (STP, LACP, LLDP: 01:80:c2:00:00:0x)"},
 	DropUnknownUnicast:  {"unknown-unicast", "destination MAC unknown in a network whose ports are all known"},
 	DropSplitHorizon:    {"split-horizon", "came from a tunnel and would leave by one"},
+	DropPortDown:        {"port-down", "to a declared port that is bound nowhere, in a network that answers for those"},
 	DropNoRow:           {"no-row", "no row of the table takes the packet"},
 	DropInvalidSource:   {"invalid-source", "source MAC is a group address or zero"},
 	DropTakenMAC:        {"taken-mac", "from another port of profile switch, with the MAC that this port declares"},

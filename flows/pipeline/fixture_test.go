@@ -15,7 +15,7 @@ func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 // world is the overlay that the golden files show: two tenants with the same
 // addresses on two hosts, all three encapsulations, a trunk with different VLAN
 // IDs at its two ends, one of them a switch with learned MACs behind it, an IPv6 port,
-// and a port on a third host.
+// a port on a third host, and one on none, in a network that answers for it.
 func world(t testing.TB) *topo.Snapshot {
 	t.Helper()
 	tx := topo.Empty().Begin()
@@ -30,7 +30,7 @@ func world(t testing.TB) *topo.Snapshot {
 		}
 		return out
 	}
-	tx.PutNetwork(topo.Network{Tenant: "red", Name: "web", Encap: topo.GRE, Key: 1000001, Subnets: subnet("10.1.1.0/24")})
+	tx.PutNetwork(topo.Network{Tenant: "red", Name: "web", Encap: topo.GRE, Key: 1000001, Subnets: subnet("10.1.1.0/24"), Answer: topo.AnswerDeclared})
 	tx.PutNetwork(topo.Network{Tenant: "red", Name: "mgmt", Encap: topo.Geneve, Key: 9, Subnets: subnet("10.9.0.0/24")})
 	tx.PutNetwork(topo.Network{Tenant: "blue", Name: "web", Encap: topo.VXLAN, Key: 1000002, Subnets: subnet("10.1.1.0/24", "fd00:1::/64")})
 	mac := topo.MAC{2, 0, 0, 0, 0, 1} // the same in both tenants, on purpose

@@ -64,6 +64,11 @@ func l2DstMember(r *rows, h *topo.Host, n *topo.Network, m *topo.Member) {
 	}
 }
 
+// l2DstDown drops what is for a port that is down: it is known to be nowhere.
+func l2DstDown(r *rows, n *topo.Network, m *topo.Member) {
+	r.drop(L2Dst, l2Known, DropPortDown, inNetwork(n).With(flows.EthDst, flows.MAC(m.Port.MAC)))
+}
+
 // toTEP sets the outer destination to the host's tunnel endpoint.
 func toTEP(h *topo.Host) flows.Action {
 	if h.TEP.Is6() {

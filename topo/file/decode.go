@@ -136,7 +136,7 @@ func (d *decoder) tenant(n ast.Node) {
 }
 
 func (d *decoder) network(n ast.Node, tenant string) {
-	fs, ok := d.mapping(n, "a network", "name", "uuid", "encap", "key", "subnets")
+	fs, ok := d.mapping(n, "a network", "name", "uuid", "encap", "key", "subnets", "answer")
 	if !ok {
 		return
 	}
@@ -149,6 +149,7 @@ func (d *decoder) network(n ast.Node, tenant string) {
 		UUID:    parsed(fs, "uuid", parseUUID),
 		Encap:   parsed(fs, "encap", topo.ParseEncap),
 		Subnets: parsedList(fs, "subnets", parsePrefix),
+		Answer:  parsed(fs, "answer", topo.ParseAnswer),
 	}
 	if n, ok := fs.values["key"]; ok {
 		v.Key = d.key(fs, n, v.Encap)

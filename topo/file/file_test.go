@@ -223,7 +223,8 @@ func randomFile(t *rapid.T) file.File {
 		f.Topology.Tenants = append(f.Topology.Tenants, v)
 		for _, n := range names(3, "networks") {
 			v := topo.Network{Tenant: tenant, Name: n, Encap: topo.Encap(rapid.IntRange(1, 3).Draw(t, "encap")),
-				Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("2001:db8:1::/48")}}
+				Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("2001:db8:1::/48")},
+				Answer:  topo.Answer(rapid.IntRange(0, 1).Draw(t, "answer"))}
 			if rapid.Bool().Draw(t, "key") {
 				v.Key, key = key, key+1
 			}

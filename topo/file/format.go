@@ -116,6 +116,9 @@ func (w *writer) tenant(t topo.Tenant, networks []topo.Network) {
 		if len(n.Subnets) > 0 {
 			o.put("subnets", list(n.Subnets))
 		}
+		if n.Answer != topo.AnswerBound {
+			o.put("answer", n.Answer.String())
+		}
 		w.line("      - %s", o)
 	}
 }
