@@ -32,4 +32,6 @@ type Member struct {
 	// Learned are the source MACs learned at the port in this network; nil at a
 	// port that learns none, that is: whose profile is not switch.
 	Learned *Learned
+	// Standby is where else the port is while it is being migrated.
+	Standby Standby
 }

@@ -26,7 +26,7 @@ func randomTxn(t *rapid.T, s *topo.Snapshot) *topo.Txn {
 	x := s.Begin()
 	pick := func(from []string) string { return rapid.SampledFrom(from).Draw(t, "name") }
 	for range rapid.IntRange(1, 6).Draw(t, "changes") {
-		switch rapid.IntRange(0, 17).Draw(t, "change") {
+		switch rapid.IntRange(0, 19).Draw(t, "change") {
 		case 0:
 			x.PutTenant(topo.Tenant{Name: pick(someTenants)})
 		case 1, 2, 3:
@@ -51,6 +51,7 @@ func randomTxn(t *rapid.T, s *topo.Snapshot) *topo.Txn {
 			if rapid.IntRange(0, 2).Draw(t, "profile") > 0 {
 				p.Profile, p.MACs = topo.ProfileSwitch, rapid.IntRange(0, 3).Draw(t, "macs")
 			}
+			p.MigrateTo = rapid.SampledFrom([]string{"", "", topo.AnyHost, "h2"}).Draw(t, "migrate_to")
 			x.PutPort(p)
 		case 7:
 			x.PutHost(topo.Host{Name: pick(someHosts), TEP: netip.AddrFrom4([4]byte{192, 0, 2, byte(rapid.IntRange(1, 4).Draw(t, "tep"))})})
@@ -79,6 +80,19 @@ func randomTxn(t *rapid.T, s *topo.Snapshot) *topo.Txn {
 				x.ReleaseKeys(s.Revision())
 			} else {
 				x.Unbind(pick(someHosts), iface(byte(rapid.IntRange(1, 6).Draw(t, "iface"))))
+			}
+		case 18:
+			port := pick(somePorts)
+			if m, ok := s.Migration(port); ok {
+				x.Activate(port, m.Standby)
+			}
+		case 19:
+			port := pick(somePorts)
+			if m, ok := s.Migration(port); ok && rapid.Bool().Draw(t, "watch") {
+				x.Watch(port, m.Standby)
+			}
+			if p := s.Port(port); p != nil {
+				x.Yielded(pick(someHosts), []topo.ID{p.ID})
 			}
 		}
 	}
@@ -270,13 +284,26 @@ func checkInvariants(t *rapid.T, s *topo.Snapshot, ids map[topo.ID]string) {
 			}
 			continue
 		}
+		hosts, standby := []string{b[0].Host}, topo.Standby{}
+		if m, ok := s.Migration(p.Name); ok {
+			if m.Active != b[0] || m.Standby.Host == b[0].Host || p.MigrateTo == "" || !slices.Contains(b[1:], m.Standby) {
+				t.Fatalf("%+v of the claims %+v", m, b)
+			}
+			hosts = append(hosts, m.Standby.Host)
+			standby = topo.Standby{Host: s.Host(m.Standby.Host), OFPort: m.Standby.OFPort, Watched: m.Watched}
+		}
+		if n := len(s.Rivals(p.Name)); n != len(b)-len(hosts) {
+			t.Fatalf("%d rivals among %d claims", n, len(b))
+		}
 		for _, name := range networks {
 			id := s.Network(name).ID
-			want[id] = append(want[id], fmt.Sprintf("%06d@%s:%d", p.ID, b[0].Host, b[0].OFPort))
-			if on[b[0].Host] == nil {
-				on[b[0].Host] = map[topo.ID]bool{}
+			want[id] = append(want[id], seat(p.ID, b[0].Host, b[0].OFPort, standby))
+			for _, h := range hosts {
+				if on[h] == nil {
+					on[h] = map[topo.ID]bool{}
+				}
+				on[h][id] = true
 			}
-			on[b[0].Host][id] = true
 		}
 	}
 	for _, n := range s.Networks() {
@@ -285,7 +312,7 @@ func checkInvariants(t *rapid.T, s *topo.Snapshot, ids map[topo.ID]string) {
 			if s.Port(m.Port.Name) != m.Port || s.Host(m.Host.Name) != m.Host {
 				t.Fatal("a member of", n.FullName(), "is of an older snapshot")
 			}
-			got = append(got, fmt.Sprintf("%06d@%s:%d", m.Port.ID, m.Host.Name, m.OFPort))
+			got = append(got, seat(m.Port.ID, m.Host.Name, m.OFPort, m.Standby))
 		}
 		slices.Sort(want[n.ID])
 		if !slices.Equal(got, want[n.ID]) {
@@ -315,6 +342,11 @@ func checkInvariants(t *rapid.T, s *topo.Snapshot, ids map[topo.ID]string) {
 			t.Fatalf("segments on %s: %v, want %v", h.Name, got, on[h.Name])
 		}
 	}
+}
+
+// seat is where a port is, as text.
+func seat(port topo.ID, host string, ofport uint32, standby topo.Standby) string {
+	return fmt.Sprintf("%06d@%s:%d%+v", port, host, ofport, standby)
 }
 
 // checkSharing holds that what is equal is the same pointer, and what differs is

@@ -28,6 +28,9 @@ type plug struct {
 	ofport  uint32
 	ifaceID string
 	seq     uint64 // order of first sight among all claims
+	// yields: another claim was put in effect before this one, by a migration.
+	// armed: it is watched all the same.
+	yields, armed bool
 }
 
 func (p *plug) binding() Binding {
@@ -47,6 +50,8 @@ type observation struct {
 	tunnels [4]uint32
 	byIface []*plug // ascending by interface
 	byPort  []*plug // the same ones, ascending by OpenFlow number
+	// yielded are the ports whose next claim here yields; see Txn.Yielded.
+	yielded []ID
 }
 
 func (o *observation) clone() *observation {
@@ -140,7 +145,8 @@ func (t *Txn) unplug(p *plug) {
 // or with another iface-id, which ends what it claimed before. An OpenFlow
 // number belongs to the interface that was bound with it last.
 //
-// The first of several claims on a port is in effect until it is unbound. A Binding
+// The first of several claims on a port is in effect until it is unbound, or until
+// Activate puts the one in effect to which the port is being migrated. A Binding
 // that cannot be (a number that is 0 or reserved, an iface-id that is empty or
 // over 255 bytes, more than 65,536 of them on the host) is no claim: the
 // interface is unbound.
@@ -150,7 +156,7 @@ func (t *Txn) Bind(port string, b Binding) {
 		t.Unbind(b.Host, b.Interface)
 		return
 	}
-	seq := t.nextSeq
+	next := &plug{host: b.Host, iface: b.Interface, ofport: b.OFPort, ifaceID: id, seq: t.nextSeq}
 	if o := t.observed(b.Host); o != nil {
 		if i, ok := o.findPort(b.OFPort); ok && o.byPort[i].iface != b.Interface {
 			t.unplug(o.byPort[i])
@@ -161,17 +167,18 @@ func (t *Txn) Bind(port string, b Binding) {
 			return
 		}
 		if old.ifaceID == id {
-			seq = old.seq
+			next.seq, next.yields, next.armed = old.seq, old.yields, old.armed
 		}
 		t.unplug(old)
 	}
 	if o := t.observed(b.Host); o != nil && len(o.byIface) >= maxClaims {
 		return
 	}
-	if seq == t.nextSeq {
+	if next.seq == t.nextSeq {
 		t.nextSeq++
 	}
-	t.plugIn(&plug{host: b.Host, iface: b.Interface, ofport: b.OFPort, ifaceID: id, seq: seq})
+	t.plugIn(next)
+	t.takeYielded(next)
 }
 
 func (t *Txn) plugOf(host string, iface uuid.UUID) *plug {
@@ -223,6 +230,7 @@ func (t *Txn) ForgetHost(name string) {
 
 // applyObservations puts the observations into the new snapshot.
 func (c *commit) applyObservations() {
+	c.txn.succeed()
 	for _, name := range sortedKeys(c.txn.observations) {
 		if err := CheckName(name); err != nil && c.txn.observations[name] != nil {
 			c.problems.add(&Problem{Object: KindHost + " " + name, Field: "name", What: err.Error()})
@@ -255,5 +263,5 @@ func (c *commit) applyObservations() {
 }
 
 func (o *observation) equal(p *observation) bool {
-	return o.tep == p.tep && o.tunnels == p.tunnels && slices.Equal(o.byIface, p.byIface)
+	return o.tep == p.tep && o.tunnels == p.tunnels && slices.Equal(o.byIface, p.byIface) && slices.Equal(o.yielded, p.yielded)
 }

@@ -79,6 +79,11 @@ type Port struct {
 	// if it is none. Netns is empty then, and Interface is the guest's own name
 	// of the card. It does not bind either.
 	Guest string `json:"guest,omitempty"`
+
+	// MigrateTo is the host that the port is being migrated to, AnyHost for
+	// whichever shows it next, or empty. While it is set, a second claim from there
+	// is no conflict: the port goes over to it when its guest first sends there.
+	MigrateTo string `json:"migrate_to,omitempty"`
 }
 
 // attachment is a port's part in one network, as declared.

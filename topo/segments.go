@@ -28,13 +28,18 @@ func (c *commit) rebuildSegments(learned *learner) {
 		if p == nil {
 			continue
 		}
-		plug := c.new.effective(p)
-		if plug == nil {
+		claims := c.new.claims(p)
+		if len(claims) == 0 {
 			continue
+		}
+		plug := claims[0]
+		var other Standby
+		if q := standby(p, claims); q != nil {
+			other = Standby{Host: c.new.Host(q.host), OFPort: q.ofport, Watched: q.watched()}
 		}
 		for _, a := range p.attachments() {
 			n := c.new.Network(a.network)
-			m := &Member{Port: p, Sub: a.sub, Host: c.new.Host(plug.host), OFPort: plug.ofport}
+			m := &Member{Port: p, Sub: a.sub, Host: c.new.Host(plug.host), OFPort: plug.ofport, Standby: other}
 			was := c.old.memberOf(p, n.ID)
 			if was != nil {
 				m.Learned = was.Learned
@@ -143,12 +148,17 @@ func hostNames(members []*Member) map[string]bool {
 	out := map[string]bool{}
 	for _, m := range members {
 		out[m.Host.Name] = true
+		if m.Standby.Host != nil {
+			out[m.Standby.Host.Name] = true
+		}
 	}
 	return out
 }
 
 func has(members []*Member, host string) bool {
-	return slices.ContainsFunc(members, func(m *Member) bool { return m.Host.Name == host })
+	return slices.ContainsFunc(members, func(m *Member) bool {
+		return m.Host.Name == host || m.Standby.Host != nil && m.Standby.Host.Name == host
+	})
 }
 
 // withEdits is the ascending ids with some put in (true) and some taken out.

@@ -140,7 +140,7 @@ func (s *Snapshot) objectByUUID(u uuid.UUID) *object {
 // declared network has a Segment, with no Members while no port of it is bound.
 func (s *Snapshot) Segment(network ID) *Segment { return lookup(s.segments, network, bySegmentID) }
 
-// SegmentsOn are the Segments with at least one Member on the host, ascending by
+// SegmentsOn are the Segments with at least one Member on the host or on standby there, ascending by
 // network ID. The slice is the caller's.
 func (s *Snapshot) SegmentsOn(host string) []*Segment {
 	p := lookup(s.present, host, byPresenceHost)
@@ -161,7 +161,7 @@ func (s *Snapshot) SegmentsOn(host string) []*Segment {
 	return out
 }
 
-// HasMember reports whether the host has a Member of the network.
+// HasMember reports whether the host has a Member of the network, or one on standby.
 func (s *Snapshot) HasMember(host string, network ID) bool {
 	p := lookup(s.present, host, byPresenceHost)
 	if p == nil {
@@ -172,8 +172,10 @@ func (s *Snapshot) HasMember(host string, network ID) bool {
 }
 
 // Bindings are the places that claim the port, in the order in which they were
-// first seen: the first is in effect, the others are rival claims. nil if the
-// port is bound nowhere or not declared.
+// first seen, those that a migration has taken out of effect behind the others.
+// The first is in effect. The others are rival claims, except for the one that a
+// migration keeps ready (see Migration). nil if the port is bound nowhere or not
+// declared.
 func (s *Snapshot) Bindings(port string) []Binding {
 	p := s.Port(port)
 	if p == nil {
@@ -195,12 +197,12 @@ func (s *Snapshot) claims(p *Port) []*plug {
 	}
 	if w := lookup(s.wires, p.UUID.String(), byIfaceID); w != nil {
 		if out == nil {
-			return w.plugs
+			return inOrder(w.plugs)
 		}
 		out = slices.Concat(out, w.plugs)
 		slices.SortFunc(out, func(a, b *plug) int { return cmp.Compare(a.seq, b.seq) })
 	}
-	return out
+	return inOrder(out)
 }
 
 // effective is the claim on p that is in effect, nil if the port is bound nowhere.
@@ -211,7 +213,7 @@ func (s *Snapshot) effective(p *Port) *plug {
 	return nil
 }
 
-// Conflict is a port that is claimed in more than one place.
+// Conflict is a port that is claimed in more places than it may be.
 type Conflict struct {
 	Port     string
 	Bindings []Binding // as Snapshot.Bindings returns them; at least two
@@ -221,7 +223,7 @@ type Conflict struct {
 func (s *Snapshot) Conflicts() []Conflict {
 	var out []Conflict
 	for _, p := range s.ports {
-		if b := s.Bindings(p.Name); len(b) > 1 {
+		if b := s.Bindings(p.Name); len(b) > 1 && len(s.Rivals(p.Name)) > 0 {
 			out = append(out, Conflict{Port: p.Name, Bindings: b})
 		}
 	}

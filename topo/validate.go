@@ -150,6 +150,7 @@ func (c *commit) checkPort(p *Port) {
 		bad("interface", fmt.Sprintf("%.40q cannot be the name of a network interface", p.Interface),
 			fmt.Sprintf("use at most %d bytes without \"/\", \":\", \"%%\" and white space", maxInterface))
 	}
+	c.checkMigration(object, p)
 	switch {
 	case p.Trunk == nil && p.Network == "":
 		bad("", "the port is on no network", "give it a network, or a trunk")
@@ -263,6 +264,10 @@ func (c *commit) checkReferences() {
 			if v, ok := c.declared[p.Host]; ok && v == nil && c.ports[p.Name] == nil {
 				c.problems.add(&Problem{Object: KindHost + " " + p.Host, Other: KindPort + " " + p.Name,
 					What: fmt.Sprintf("port %s is still declared to be on the host", p.Name), Hint: "move or delete the port first"})
+			}
+			if v, ok := c.declared[p.MigrateTo]; ok && v == nil && c.ports[p.Name] == nil {
+				c.problems.add(&Problem{Object: KindHost + " " + p.MigrateTo, Other: KindPort + " " + p.Name,
+					What: fmt.Sprintf("port %s is still being migrated to the host", p.Name), Hint: "end the migration first: take migrate_to away from the port"})
 			}
 		}
 	}

@@ -28,11 +28,11 @@ func arpNDMember(r *rows, h *topo.Host, n *topo.Network, m *topo.Member) {
 			continue
 		}
 		request := arpRequestFor(n, a)
-		if isLocal(m, h) {
+		if here := localTo(m, h); here != nil {
 			// The owner's own announcements and probes (RFC 5227) must not be
 			// answered, or it would think its address taken.
 			r.add(row{Table: ARPND, Priority: arpOwn, Feature: FeatARP,
-				Match: request.With(flows.InPort, flows.U(uint64(m.OFPort))), Next: L2Dst})
+				Match: request.With(flows.InPort, flows.U(uint64(here.OFPort))), Next: L2Dst})
 		}
 		arpNDAnswer(r, n, m, a)
 	}

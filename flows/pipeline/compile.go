@@ -119,7 +119,7 @@ func segmentPart(parts map[flows.PartID]*flows.Part, h *topo.Host, seg *topo.Seg
 	r := &rows{owner: n.ID}
 	var tunnel uint32
 	for _, m := range seg.Members {
-		if isRemote(m, h) {
+		if isRemote(m, h) || len(peersOf(m, h)) > 0 {
 			tunnel = h.Tunnel(n.Encap)
 			break
 		}
@@ -145,29 +145,35 @@ type networkOn struct {
 }
 
 func on(h *topo.Host, seg *topo.Segment) networkOn {
-	learning := func(m *topo.Member) bool { return m.Learned != nil && isLocal(m, h) }
+	learning := func(m *topo.Member) bool { return m.Learned != nil && localTo(m, h) != nil }
 	return networkOn{h, seg, slices.ContainsFunc(seg.Members, learning)}
 }
 
 // memberPart are the rows of one member of a network, local or remote.
 func memberPart(parts map[flows.PartID]*flows.Part, on networkOn, m *topo.Member) {
 	h, seg := on.host, on.seg
-	if !isLocal(m, h) && !isRemote(m, h) {
+	here := localTo(m, h)
+	if here == nil && !isRemote(m, h) {
 		delete(parts, memberID(seg, m))
 		return
 	}
 	n := seg.Network
 	r := &rows{owner: m.Port.ID}
-	if isLocal(m, h) {
-		classifyMemberRows(r, n, m)
-		spoofGuardMember(r, h, n, m)
-		outputMember(r, n, m)
+	if here != nil {
+		classifyMemberRows(r, n, here)
+		spoofGuardMember(r, h, n, here)
+		outputMember(r, n, here)
+	}
+	if isStandby(m, h) {
+		l2DstStandby(r, n, here)
 	}
 	if on.learns {
 		spoofGuardTaken(r, n, m)
 	}
 	arpNDMember(r, h, n, m)
-	l2DstMember(r, h, n, m)
+	if isLocal(m, h) || isRemote(m, h) {
+		l2DstMember(r, h, n, m)
+	}
 	parts[memberID(seg, m)] = &r.part
 }
 
@@ -195,21 +201,23 @@ func crossParts(parts map[flows.PartID]*flows.Part, h *topo.Host, segments []*to
 	wanted := map[flows.PartID]func(*rows){}
 	for _, seg := range segments {
 		for _, m := range seg.Members {
-			if m.Learned != nil && isLocal(m, h) {
-				meter, owner := meterOf(h, m)
+			here := localTo(m, h)
+			if here != nil && tells(here) {
+				meter, owner := meterOf(h, here)
 				wanted[flows.PartID{Owner: uint32(owner), Aspect: aspectMeter}] = func(r *rows) { learnMeter(r, meter) }
 			}
-			switch {
-			case isRemote(m, h):
-				id := flows.PartID{Owner: uint32(m.Host.ID), Aspect: aspectPeer}
+			for _, peer := range peersOf(m, h) {
+				id := flows.PartID{Owner: uint32(peer.ID), Aspect: aspectPeer}
 				if wanted[id] == nil {
-					wanted[id] = func(r *rows) { spoofGuardPeer(r, m.Host.TEP) }
+					wanted[id] = func(r *rows) { spoofGuardPeer(r, peer.TEP) }
 				}
-			case isLocal(m, h) && m.Sub != nil:
-				id := flows.PartID{Owner: uint32(m.Port.ID), Aspect: aspectTrunk}
-				if wanted[id] == nil {
-					wanted[id] = func(r *rows) { classifyTrunkPort(r, m) }
-				}
+			}
+			if here == nil || here.Sub == nil {
+				continue
+			}
+			id := flows.PartID{Owner: uint32(m.Port.ID), Aspect: aspectTrunk}
+			if wanted[id] == nil {
+				wanted[id] = func(r *rows) { classifyTrunkPort(r, here) }
 			}
 		}
 	}

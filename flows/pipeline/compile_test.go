@@ -209,7 +209,12 @@ func TestLargeFlood(t *testing.T) {
 // LAW: Recompile(Compile(old), old, new) == Compile(new), whatever happened in between.
 func TestRecompileIsCompile(t *testing.T) {
 	done, refused := 0, 0
-	defer func() { t.Logf("%d commits, %d refused", done, refused) }()
+	defer func() {
+		t.Logf("%d commits, %d refused, %d cut-overs", done, refused, migrations)
+		if migrations == 0 {
+			t.Error("no migration was ever cut over")
+		}
+	}()
 	rapid.Check(t, func(t *rapid.T) {
 		tx := topo.Empty().Begin()
 		tx.PutTenant(topo.Tenant{Name: "t"})
@@ -259,6 +264,9 @@ func TestRecompileIsCompile(t *testing.T) {
 	})
 }
 
+// migrations counts the cut-overs that were tried, so that the law is not held of none.
+var migrations int
+
 var answers = []topo.Answer{topo.AnswerBound, topo.AnswerDeclared}
 
 var encaps = []topo.Encap{topo.GRE, topo.VXLAN, topo.Geneve}
@@ -267,7 +275,7 @@ func randomChange(t *rapid.T, s *topo.Snapshot, tx *topo.Txn) {
 	host := rapid.IntRange(1, 3).Draw(t, "host")
 	network := fmt.Sprintf("n%d", rapid.IntRange(0, 3).Draw(t, "network"))
 	port := fmt.Sprintf("p%d", rapid.IntRange(0, 7).Draw(t, "port"))
-	switch rapid.SampledFrom([]string{"host", "tep", "network", "port", "port", "trunk", "bind", "bind", "unbind", "learn", "learn", "learn", "delete-port", "delete-network"}).Draw(t, "what") {
+	switch rapid.SampledFrom([]string{"host", "tep", "network", "port", "port", "trunk", "bind", "bind", "bind", "unbind", "activate", "activate", "activate", "watch", "learn", "learn", "learn", "delete-port", "delete-network"}).Draw(t, "what") {
 	case "host":
 		observe(tx, host)
 	case "tep":
@@ -292,13 +300,14 @@ func randomChange(t *rapid.T, s *topo.Snapshot, tx *topo.Txn) {
 		if rapid.Bool().Draw(t, "switch") {
 			p.Profile, p.MACs = topo.ProfileSwitch, rapid.IntRange(0, 2).Draw(t, "macs")
 		}
+		p.MigrateTo = rapid.SampledFrom([]string{"", topo.AnyHost}).Draw(t, "migrate_to")
 		tx.PutPort(p)
 	case "trunk":
 		tr := &topo.Trunk{VLANs: []topo.SubPort{{VLAN: 10, Network: "t/n0"}, {VLAN: 20, Network: "t/n1"}}}
 		if rapid.Bool().Draw(t, "native") {
 			tr.Native = &topo.SubPort{Network: "t/n2"}
 		}
-		tx.PutPort(topo.Port{Name: port, Trunk: tr, Profile: topo.Profile(rapid.IntRange(0, 1).Draw(t, "profile"))})
+		tx.PutPort(topo.Port{Name: port, Trunk: tr, Profile: topo.Profile(rapid.IntRange(0, 1).Draw(t, "profile")), MigrateTo: topo.AnyHost})
 	case "learn":
 		p, n := s.Port(port), s.Network("t/"+network)
 		mac := topo.MAC{2, 0, 0, 0, 0, byte(rapid.IntRange(0, 5).Draw(t, "mac"))}
@@ -314,6 +323,15 @@ func randomChange(t *rapid.T, s *topo.Snapshot, tx *topo.Txn) {
 		bind(tx, port, host, uint32(rapid.SampledFrom([]int{1, 2, 3, 4, 5, 6, 7, 8, 9, 40000, 40001, 40002}).Draw(t, "ofport")))
 	case "unbind":
 		tx.Unbind(fmt.Sprintf("host%d", host), ifaceID(host, uint32(rapid.SampledFrom([]int{1, 2, 3, 4, 5, 6, 7, 8, 9, 40000, 40001, 40002}).Draw(t, "ofport"))))
+	case "activate":
+		if m, ok := s.Migration(port); ok {
+			migrations++
+			tx.Activate(port, m.Standby)
+		}
+	case "watch":
+		if m, ok := s.Migration(port); ok {
+			tx.Watch(port, m.Standby)
+		}
 	case "delete-port":
 		if s.Port(port) != nil {
 			_ = tx.DeletePort(port)

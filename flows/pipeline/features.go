@@ -15,6 +15,8 @@ const (
 	FeatL2         Feature = 4
 	FeatFlood      Feature = 5
 	FeatOutput     Feature = 6
+	FeatStandby    Feature = 7
+	FeatArrival    Feature = 8
 	FeatLearned    Feature = 9
 	FeatLearn      Feature = 10
 
@@ -56,6 +58,9 @@ var features = map[Feature]featureDoc{
 	FeatOutput:     {"output", "leaves by a port or a tunnel"},
 	FeatLearned:    {"learned", "from or to a MAC that was learned at the port"},
 	FeatLearn:      {"learn", "from a MAC that is not learned yet: the controller is told, at a limited rate"},
+
+	FeatStandby: {"standby", "to a port that is being migrated, from hosts that send to it here already"},
+	FeatArrival: {"arrival", "the source belongs to the port, which is being migrated: the controller is told"},
 
 	DropUnclaimedPort:   {"unclaimed-port", "from a port that no declared port's iface-id claims"},
 	DropVLANNotAllowed:  {"vlan-not-allowed", "tagged with a VLAN ID that the port does not carry"},

@@ -8,6 +8,7 @@ import (
 // Priorities in l2_dst.
 const (
 	l2Control   = 200
+	l2Standby   = 110 // before l2Known, for those that others have sent here already
 	l2Known     = 100
 	l2Multicast = 50
 	l2Unknown   = 10
@@ -67,6 +68,25 @@ func l2DstMember(r *rows, h *topo.Host, n *topo.Network, m *topo.Member) {
 // l2DstDown drops what is for a port that is down: it is known to be nowhere.
 func l2DstDown(r *rows, n *topo.Network, m *topo.Member) {
 	r.drop(L2Dst, l2Known, DropPortDown, inNetwork(n).With(flows.EthDst, flows.MAC(m.Port.MAC)))
+}
+
+// l2DstStandby delivers what other hosts send to a port that is on standby here:
+// they have heard of the cut-over already, or not yet of the return. So it does not
+// matter which host's switch follows first, and no frame takes both ways.
+func l2DstStandby(r *rows, n *topo.Network, here *topo.Member) {
+	to := func(mac topo.MAC) {
+		r.add(row{Table: L2Dst, Priority: l2Standby, Feature: FeatStandby,
+			Match: inNetwork(n).With(regOrigin, flows.U(originTunnel)).With(flows.EthDst, flows.MAC(mac)),
+			Do:    []flows.Action{flows.Set(regEgress, flows.U(uint64(here.OFPort)))}, Next: Output})
+	}
+	if !here.Port.MAC.IsZero() {
+		to(here.Port.MAC)
+	}
+	if here.Learned != nil {
+		for _, mac := range here.Learned.MACs {
+			to(mac)
+		}
+	}
 }
 
 // toTEP sets the outer destination to the host's tunnel endpoint.

@@ -58,11 +58,21 @@ func (g *guard) learned(h *topo.Host, m *topo.Member) {
 		g.pass(guardLearned, g.in.With(flows.EthSrc, flows.MAC(m.Port.MAC)), ARPND)
 	}
 	for _, mac := range m.Learned.MACs {
-		g.r.add(row{Table: SpoofGuard, Priority: guardLearned, Feature: FeatLearned,
-			Match: g.in.With(flows.EthSrc, flows.MAC(mac)), Next: ARPND})
+		from := g.in.With(flows.EthSrc, flows.MAC(mac))
+		if isAwaited(m) {
+			g.pass(guardLearned, from, ARPND)
+			continue
+		}
+		g.r.add(row{Table: SpoofGuard, Priority: guardLearned, Feature: FeatLearned, Match: from, Next: ARPND})
 	}
 	if m.Learned.Full {
 		g.drop(guardLearn, DropMACLimit, g.in)
+		return
+	}
+	if isAwaited(m) {
+		// Where the port is not in effect nothing is learned; once it has arrived,
+		// the next frame is.
+		g.pass(guardLearn, g.in, ARPND)
 		return
 	}
 	meter, _ := meterOf(h, m)

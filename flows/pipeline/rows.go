@@ -45,6 +45,49 @@ func inNetwork(n *topo.Network) flows.Match { return match().With(regNetwork, fl
 
 func isLocal(m *topo.Member, h *topo.Host) bool { return m.Host.Name == h.Name }
 
+// isStandby reports whether the member is on standby on the host: being migrated
+// to it, or away from it.
+func isStandby(m *topo.Member, h *topo.Host) bool {
+	return m.Standby.Host != nil && m.Standby.Host.Name == h.Name
+}
+
+// localTo is the member as it is on the host, be it there in effect or on standby;
+// nil if it is not there.
+func localTo(m *topo.Member, h *topo.Host) *topo.Member {
+	switch {
+	case isLocal(m, h):
+		return m
+	case isStandby(m, h):
+		here := *m
+		here.Host, here.OFPort = m.Standby.Host, m.Standby.OFPort
+		return &here
+	}
+	return nil
+}
+
+// isAwaited reports whether a member, as localTo returns it, is on standby there and
+// its guest's first frame is waited for.
+func isAwaited(here *topo.Member) bool {
+	return here.Standby.Watched && here.Standby.Host == here.Host
+}
+
+// tells reports whether frames of a member, as localTo returns it, may be told to the
+// controller, for which it needs a meter.
+func tells(here *topo.Member) bool { return here.Learned != nil || isAwaited(here) }
+
+// peersOf are the other hosts from which frames of the member may come, those that
+// can be reached: its own and, while it is being migrated, the one on standby.
+func peersOf(m *topo.Member, h *topo.Host) []*topo.Host {
+	var out []*topo.Host
+	if isRemote(m, h) {
+		out = append(out, m.Host)
+	}
+	if s := m.Standby.Host; s != nil && s.Name != h.Name && s.TEP.IsValid() {
+		out = append(out, s)
+	}
+	return out
+}
+
 // isRemote reports whether the member is on another host that can be reached. A
 // host whose endpoint is refused (it claims another's address) cannot.
 func isRemote(m *topo.Member, h *topo.Host) bool { return !isLocal(m, h) && m.Host.TEP.IsValid() }

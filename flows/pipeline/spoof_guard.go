@@ -51,8 +51,14 @@ func spoofGuardPeer(r *rows, tep netip.Addr) {
 }
 
 // spoofGuardMember are the rows of a local member, by what is behind its port.
+// Those that let a frame through also tell the controller of it while the member
+// is on standby here and watched: its guest has arrived.
 func spoofGuardMember(r *rows, h *topo.Host, n *topo.Network, m *topo.Member) {
 	g := guard{r: r, in: inNetwork(n).With(flows.InPort, flows.U(uint64(m.OFPort)))}
+	if isAwaited(m) {
+		meter, _ := meterOf(h, m)
+		g.tell = []flows.Action{flows.ToController{MaxLen: arrivalLen, Meter: meter}}
+	}
 	addresses := memberAddresses(m)
 	switch {
 	case m.Port.Profile == topo.ProfileSwitch:
@@ -79,10 +85,20 @@ type guard struct {
 	r   *rows
 	in  flows.Match // port and network
 	mac flows.Value
+	// tell is what is done with a frame before it goes on.
+	tell []flows.Action
 }
 
+// arrivalLen is how much of a frame the controller is sent, in bytes: nothing of
+// it counts but that it came, so no more than tells a reader of a log what it was.
+const arrivalLen = 64
+
 func (g *guard) pass(priority uint16, m flows.Match, next Table) {
-	g.r.add(row{Table: SpoofGuard, Priority: priority, Feature: FeatSpoofGuard, Match: m, Next: next})
+	feature := FeatSpoofGuard
+	if g.tell != nil {
+		feature = FeatArrival
+	}
+	g.r.add(row{Table: SpoofGuard, Priority: priority, Feature: feature, Match: m, Do: g.tell, Next: next})
 }
 
 func (g *guard) drop(priority uint16, reason Feature, m flows.Match) {

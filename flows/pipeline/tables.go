@@ -57,7 +57,7 @@ var pipeline = [...]Declaration{
 		[]Table{L2Dst, Output}, "", "go to l2_dst",
 		"an ARP request for a known address is answered here"},
 	{L2Dst, "l2_dst", "switch",
-		[]f.Field{regNetwork, f.EthDst},
+		[]f.Field{regNetwork, regOrigin, f.EthDst},
 		[]f.Field{regEgress, f.TunIPv4Dst, f.TunIPv6Dst},
 		[]Table{Flood, Output}, "", "drop no-row",
 		"(network, MAC) → local port or tunnel endpoint; the rest → flood or drop"},
