@@ -16,6 +16,7 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/controller/api"
 	"github.com/ofctl-lab/ofctl-lab/controller/config"
 	"github.com/ofctl-lab/ofctl-lab/controller/store"
+	"github.com/ofctl-lab/ofctl-lab/flows/pipeline"
 	"github.com/ofctl-lab/ofctl-lab/topo"
 )
 
@@ -44,7 +45,8 @@ type Controller struct {
 	metrics *metrics
 	peers   *peerLog
 	// packetIn are those who want what switches send to the controller, by feature.
-	packetIn packetInHandlers
+	packetIn   packetInHandlers
+	migrations *migrations
 
 	unclaimed *unclaimedBridges
 	// changed is notified whenever anything that the interface shows may have changed.
@@ -79,10 +81,11 @@ func New(cfg *config.Config, deps Deps) (*Controller, error) {
 			c := &Controller{
 				cfg: *cfg, deps: deps, log: log, started: time.Now(), store: st, engine: e,
 				settle: newSettling(cfg.Settle), changed: newBroadcast(), releaser: newBell(),
-				unclaimed: &unclaimedBridges{list: map[string]*api.UnclaimedBridge{}},
-				peers:     &peerLog{log: log, last: map[string]time.Time{}},
-				packetIn:  packetInHandlers{},
+				unclaimed:  &unclaimedBridges{list: map[string]*api.UnclaimedBridge{}},
+				peers:      &peerLog{log: log, last: map[string]time.Time{}},
+				migrations: &migrations{bell: newBell(), ports: map[string]*turns{}},
 			}
+			c.packetIn = packetInHandlers{pipeline.FeatArrival: c.arrived}
 			c.hosts = &registry{hosts: map[string]*host{}, started: c.startBinder}
 			c.metrics = newMetrics(c)
 			e.publish = c.published
@@ -176,6 +179,7 @@ func (c *Controller) Run(ctx context.Context) error {
 
 	c.group.Go(func() error { return c.engine.run(c.ctx) })
 	c.group.Go(func() error { return c.releaseKeys(c.ctx) })
+	c.group.Go(func() error { return c.watchMigrations(c.ctx) })
 	c.group.Go(func() error { c.settle.run(c.ctx.Done()); c.changed.notify(); return nil })
 	c.published(c.engine.load(), topo.Changes{})
 	c.group.Go(func() error { return c.accept(c.openflow, "openflow.listen", c.serveOpenFlow) })
@@ -271,10 +275,13 @@ func (c *Controller) published(m *model, changes topo.Changes) {
 	if len(m.RetiredKeys()) > 0 {
 		c.releaser.ring()
 	}
+	if len(changes.Bindings) > 0 {
+		c.migrations.bell.ring()
+	}
 	for _, port := range changes.Bindings {
-		if claims := m.Bindings(port); len(claims) > 1 {
+		if rivals := m.Rivals(port); len(rivals) > 0 {
 			c.log.Warn("port claimed more than once; the first claim keeps the traffic", "port", port,
-				"host", claims[0].Host, "rival", claims[1].Host, "claims", len(claims))
+				"host", m.Bindings(port)[0].Host, "rival", rivals[0].Host, "claims", len(m.Bindings(port)))
 		}
 	}
 	if !c.settle.begun() && len(m.Tenants()) > 0 {

@@ -26,7 +26,7 @@ func (v *view) apiTenant(t *topo.Tenant) api.Tenant {
 			}
 			counted[p] = true
 			out.Ports++
-			if v.portStatus(p).State == api.StateUp {
+			if v.portStatus(p).State.Carries() {
 				out.PortsUp++
 			}
 		}
@@ -50,7 +50,7 @@ func (v *view) apiNetwork(n *topo.Network) api.Network {
 	}
 	for _, p := range v.model.PortsIn(n.FullName()) {
 		out.Status.Ports++
-		if v.portStatus(p).State == api.StateUp {
+		if v.portStatus(p).State.Carries() {
 			out.Status.PortsUp++
 		}
 	}
@@ -72,6 +72,7 @@ func portSpec(p *topo.Port) api.PortSpec {
 	return api.PortSpec{
 		Name: p.Name, MAC: p.MAC.String(), Profile: p.Profile.String(), MACs: p.MACs, Network: p.Network, Addresses: p.Addresses,
 		Trunk: apiTrunk(p.Trunk), Host: p.Host, Netns: p.Netns, Interface: p.Interface, Guest: p.Guest,
+		MigrateTo: p.MigrateTo,
 	}
 }
 
@@ -107,6 +108,7 @@ func topoPort(s api.PortSpec) (topo.Port, error) {
 	p := topo.Port{
 		Name: s.Name, MACs: s.MACs, Network: s.Network, Addresses: s.Addresses,
 		Host: s.Host, Netns: s.Netns, Interface: s.Interface, Guest: s.Guest,
+		MigrateTo: s.MigrateTo,
 	}
 	wrong := func(field string, err error) error {
 		return &topo.Problem{Object: "port " + s.Name, Field: field, What: err.Error()}

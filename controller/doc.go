@@ -14,6 +14,7 @@
 //	          connection      keeps the bridge as it must be
 //	worker    1 per OpenFlow  what the switch holds: dump, diff, commit, audit
 //	          connection
+//	migrations 1              lets ports that were cut over go back, after a while
 //	packetIns 1 per OpenFlow  hands packet-ins to their handlers; bounded, the rest is
 //	          connection      dropped and counted
 //	api       1 per request   reads snapshots; asks the engine for changes

@@ -43,6 +43,8 @@ type host struct {
 	// ports are the port numbers that came and went over OpenFlow, in order.
 	ports chan portEvent
 
+	// recalled is set once what the switch held at the start has been looked at.
+	recalled atomic.Bool
 	// forgotten asks the binder to start over.
 	forgotten atomic.Bool
 

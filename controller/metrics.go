@@ -30,6 +30,7 @@ type metrics struct {
 	stale          *prometheus.CounterVec
 	refused        *prometheus.CounterVec
 	packetIns      *prometheus.CounterVec
+	cutOvers       prometheus.Counter
 }
 
 func newMetrics(c *Controller) *metrics {
@@ -51,8 +52,10 @@ func newMetrics(c *Controller) *metrics {
 		refused:    counters("connections_refused_total", "Connections that were not served, by protocol (openflow, ovsdb).", "protocol"),
 		packetIns:  counters("packet_ins_total", "Packets that a switch sent to the controller, by the feature of the flow that sent them; dropped: those that nobody asked for, or too many.", "host", "feature"),
 	}
+	m.cutOvers = prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "cut_overs_total",
+		Help: "Ports that went over to the host that they were being migrated to, or back."})
 	m.registry.MustRegister(m.engineSeconds, m.engineBatch, m.compileSeconds, m.commitSeconds,
-		m.entries, m.syncErrors, m.audits, m.drift, m.stale, m.refused, m.packetIns, collector{c},
+		m.entries, m.syncErrors, m.audits, m.drift, m.stale, m.refused, m.packetIns, m.cutOvers, collector{c},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -99,7 +102,7 @@ func descs() (d struct{ revision, settled, objects, ports, unclaimed, connected,
 	d.revision = gauge("overlay_revision", "Newest revision of the overlay.")
 	d.settled = gauge("settled", "1 when switches that forwarded before the start may be changed.")
 	d.objects = gauge("overlay_objects", "Objects in the overlay, by kind.", "kind")
-	d.ports = gauge("ports", "Declared ports, by state (down, binding, up, conflict).", "state")
+	d.ports = gauge("ports", "Declared ports, by state (down, binding, up, conflict, migrating).", "state")
 	d.unclaimed = gauge("unclaimed", "What is there but nobody declared, by kind (interface, bridge).", "kind")
 	d.connected = gauge("host_connected", "1 while the host's session is alive, by protocol (openflow, ovsdb).", "host", "protocol")
 	d.hostRevision = gauge("host_revision", "Newest revision that the host's switch confirmed.", "host")

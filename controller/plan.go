@@ -29,7 +29,7 @@ func portAttributes(p *topo.Port) []attribute {
 	out := []attribute{
 		{"mac", p.MAC.String()}, {"profile", p.Profile.String()}, {"network", p.Network}, {"addresses", joined(p.Addresses)},
 		{"host", p.Host}, {"netns", p.Netns}, {"interface", p.Interface}, {"trunk.native", ""}, {"trunk.vlans", ""},
-		{"guest", p.Guest}, {"macs", ""},
+		{"guest", p.Guest}, {"macs", ""}, {"migrate_to", p.MigrateTo},
 	}
 	if p.MACs != 0 {
 		out[10].value = fmt.Sprint(p.MACs)

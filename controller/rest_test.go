@@ -160,6 +160,9 @@ func TestPlanSaysWhatApplyDoes(t *testing.T) {
 		strings.Join(p.Changes[0].Fields, "; ") != "netns: red-a → none; guest: none → vm1" {
 		t.Errorf("plan of a port that becomes a network card: %+v", p)
 	}
+	if p := plan(migratable); len(p.Changes) != 1 || p.Interrupted || len(p.Hosts) != 0 || strings.Join(p.Changes[0].Fields, "; ") != "migrate_to: none → host2" {
+		t.Errorf("plan of a port that may migrate: %+v", p)
+	}
 	changed := strings.Replace(twoHosts, "key: 1000001", "key: 1000009", 1)
 	dry, revision := plan(changed), r.c.engine.load().Revision()
 	if !dry.Interrupted || len(dry.Hosts) != 2 || len(dry.Hosts[0].Interrupts) != 1 || !strings.Contains(dry.Hosts[0].Interrupts[0], "1000001") {

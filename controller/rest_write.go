@@ -238,7 +238,7 @@ func (r rest) wait(ctx context.Context, in *waitQuery) (*body[api.Wait], error) 
 			}
 		}
 		// Only now: there may be many changes to wait through, and many ports to count.
-		w.PortsUp = v.portStates()[api.StateUp]
+		w.PortsUp = v.portsUp()
 		return &body[api.Wait]{w}, nil
 	}
 }

@@ -84,14 +84,47 @@ func (v *view) portStatus(p *topo.Port) api.PortStatus {
 	case i.LinkState != "up":
 		st.State, st.Message = api.StateBinding, fmt.Sprintf("interface %s has no link; bring both ends up", i.Name)
 	}
-	for _, r := range bindings[1:] {
+	for _, r := range v.model.Rivals(p.Name) {
 		st.Rivals = append(st.Rivals, v.claim(p.Name, r))
+	}
+	if m, ok := v.model.Migration(p.Name); ok {
+		st.Standby = &api.Standby{Claim: v.claim(p.Name, m.Standby), Ready: v.prepared(p, m), Source: m.Returned}
+		if st.State == api.StateUp {
+			st.State, st.Message = api.StateMigrating, v.progress(st.Standby)
+		}
+		if n := v.c.migrations.of(p.Name); n >= tooManyTurns {
+			st.State = api.StateConflict
+			st.Message = fmt.Sprintf("its traffic has changed hosts %d times in this migration: guests on both %s and %s send from its addresses. Stop one of them", n, b.Host, m.Standby.Host)
+		}
 	}
 	if len(st.Rivals) > 0 {
 		st.State = api.StateConflict
 		st.Message = fmt.Sprintf("claimed on %s by interface %s and also %s; the first keeps the traffic. Remove iface-id %s from the others", b.Host, i.Name, strings.Join(rivalPlaces(st.Rivals), ", "), p.Name)
 	}
 	return st
+}
+
+// prepared reports whether the switch of a migration's standby host has confirmed
+// what the port needs there.
+func (v *view) prepared(p *topo.Port, m topo.Migration) bool {
+	h := v.host(m.Standby.Host)
+	i, _ := h.iface(m.Standby)
+	if !h.of.connected || h.sync.err != "" || h.sync.confirmed == nil || i.Error != "" {
+		return false
+	}
+	confirmed, ok := h.sync.confirmed.Migration(p.Name)
+	return ok && confirmed == m && h.sync.confirmed.Port(p.Name) == p
+}
+
+// progress says how far a migration is.
+func (v *view) progress(s *api.Standby) string {
+	switch {
+	case s.Source:
+		return fmt.Sprintf("it has come from %s, which still shows it on interface %s: the migration ends when that goes", s.Host, s.InterfaceName)
+	case s.Ready:
+		return fmt.Sprintf("%s is ready: the port goes over when its guest sends its first frame there, on interface %s", s.Host, s.InterfaceName)
+	}
+	return fmt.Sprintf("%s is being prepared", s.Host)
 }
 
 func rivalPlaces(rivals []api.Claim) []string {
@@ -144,11 +177,17 @@ func (v *view) claim(ifaceID string, b topo.Binding) api.Claim {
 
 // portStates counts the declared ports by state; every state is in the answer.
 func (v *view) portStates() map[api.State]int {
-	out := map[api.State]int{api.StateDown: 0, api.StateBinding: 0, api.StateUp: 0, api.StateConflict: 0}
+	out := map[api.State]int{api.StateDown: 0, api.StateBinding: 0, api.StateUp: 0, api.StateConflict: 0, api.StateMigrating: 0}
 	for _, p := range v.model.Ports() {
 		out[v.portStatus(p).State]++
 	}
 	return out
+}
+
+// portsUp counts the ports that carry their guests' traffic.
+func (v *view) portsUp() int {
+	states := v.portStates()
+	return states[api.StateUp] + states[api.StateMigrating]
 }
 
 func (s sessionState) api() api.SessionStatus {
@@ -237,7 +276,7 @@ func (v *view) status() api.Status {
 		Version: v.c.deps.Version, Started: v.c.started.UTC().Truncate(time.Second), Topology: m.meta.Name,
 		Revision: m.Revision(), SyncedRevision: m.Revision(), Settled: v.c.settle.complete(),
 		Hosts: len(m.Hosts()), Tenants: len(m.Tenants()), Networks: len(m.Networks()), Ports: len(m.Ports()),
-		PortsUp: states[api.StateUp], PortsConflict: states[api.StateConflict],
+		PortsUp: v.portsUp(), PortsConflict: states[api.StateConflict],
 		OpenFlowListen: v.c.OpenFlowAddr().String(), OVSDBListen: v.c.OVSDBAddr().String(),
 	}
 	for _, h := range m.Hosts() {

@@ -278,6 +278,7 @@ func (w *worker) await(ctx context.Context) error {
 	if empty(dump.State()) {
 		return nil
 	}
+	w.recall(ctx, dump.State())
 	if err := w.waitFor(ctx, w.settle.done()); err != nil {
 		return err
 	}

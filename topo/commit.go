@@ -43,6 +43,7 @@ func (c *commit) differs() bool {
 	return len(c.tenants)+len(c.networks)+len(c.ports)+len(c.declared) > 0 ||
 		len(c.dirtyWires)+len(c.dirtyHosts)+len(c.resolved) > 0 ||
 		!sameRows(c.old.learned, c.new.learned) ||
+		!slices.Equal(c.old.yielded, c.new.yielded) ||
 		!slices.EqualFunc(c.old.retired, c.new.retired, RetiredKey.equal)
 }
 

@@ -135,32 +135,47 @@ func (t *Txn) Watch(port string, b Binding) {
 	}
 }
 
+// yielding says that a port's next claim on a host yields to others.
+type yielding struct {
+	host string
+	port ID
+}
+
 // Yielded records that what the switch of a host holds was made when those ports
-// were on standby there: their claims on that host, and those that come next, go
-// behind others. It is how a controller that has just started knows which of two
-// claims was in effect.
+// were on standby there: their claims on that host, or else those that come next,
+// go behind others. It is how a controller that has just started knows which of
+// two claims was in effect. A port that is not being migrated is left out.
 func (t *Txn) Yielded(host string, ports []ID) {
-	if len(ports) == 0 || t.observed(host) == nil {
-		return
-	}
-	o := t.observing(host)
-	o.yielded = append(slices.Clone(o.yielded), ports...)
-	for _, p := range slices.Clone(o.byIface) {
-		t.takeYielded(p)
+	for _, id := range ports {
+		y := yielding{host, id}
+		o := t.base.object(id)
+		if o == nil || o.kind != KindPort || slices.Contains(t.yielded, y) {
+			continue
+		}
+		p := t.base.Port(o.name)
+		if p.MigrateTo == "" {
+			continue
+		}
+		t.yielded = append(slices.Clip(t.yielded), y)
+		for _, q := range t.claims(p) {
+			t.takeYielded(q)
+		}
 	}
 }
 
-// takeYielded lets p yield if Yielded said so.
-func (t *Txn) takeYielded(p *plug) {
-	o := t.observed(p.host)
-	port := t.base.PortByIfaceID(p.ifaceID)
-	if port == nil || o == nil || !slices.Contains(o.yielded, port.ID) {
+// takeYielded lets q yield if Yielded said so. It is watched, since the guest may
+// have arrived while nobody listened.
+func (t *Txn) takeYielded(q *plug) {
+	port := t.base.PortByIfaceID(q.ifaceID)
+	if port == nil {
 		return
 	}
-	// Watched, since the guest may have arrived while nobody listened.
-	o = t.observing(p.host)
-	o.yielded = slices.DeleteFunc(slices.Clone(o.yielded), func(id ID) bool { return id == port.ID })
-	t.replug(p, true, true)
+	i := slices.Index(t.yielded, yielding{q.host, port.ID})
+	if i < 0 {
+		return
+	}
+	t.yielded = slices.Delete(slices.Clone(t.yielded), i, i+1)
+	t.replug(q, true, true)
 }
 
 func (t *Txn) migration(port string) (active, standbyClaim *plug) {

@@ -50,8 +50,6 @@ type observation struct {
 	tunnels [4]uint32
 	byIface []*plug // ascending by interface
 	byPort  []*plug // the same ones, ascending by OpenFlow number
-	// yielded are the ports whose next claim here yields; see Txn.Yielded.
-	yielded []ID
 }
 
 func (o *observation) clone() *observation {
@@ -245,7 +243,7 @@ func (c *commit) applyObservations() {
 	}
 	c.dirtyWires = edits
 	c.new.wires = merged(c.old.wires, edits, byIfaceID)
-	c.new.nextSeq = c.txn.nextSeq
+	c.new.nextSeq, c.new.yielded = c.txn.nextSeq, c.txn.yielded
 
 	seen := maps.Clone(c.txn.observations)
 	for name, o := range seen {
@@ -263,5 +261,5 @@ func (c *commit) applyObservations() {
 }
 
 func (o *observation) equal(p *observation) bool {
-	return o.tep == p.tep && o.tunnels == p.tunnels && slices.Equal(o.byIface, p.byIface) && slices.Equal(o.yielded, p.yielded)
+	return o.tep == p.tep && o.tunnels == p.tunnels && slices.Equal(o.byIface, p.byIface)
 }

@@ -30,6 +30,7 @@ type Snapshot struct {
 	hostProblems []*Problem
 	observations []*observation
 	wires        []*wire
+	yielded      []yielding
 
 	byID     []*object
 	byUUID   []*object
@@ -126,11 +127,13 @@ func (s *Snapshot) HostProblems() []*Problem { return s.hostProblems }
 // ObjectByID is the kind and the name (the full name of a network) of the
 // object with that ID.
 func (s *Snapshot) ObjectByID(id ID) (kind, name string, ok bool) {
-	if o := lookup(s.byID, id, byObjectID); o != nil {
+	if o := s.object(id); o != nil {
 		return o.kind, o.name, true
 	}
 	return "", "", false
 }
+
+func (s *Snapshot) object(id ID) *object { return lookup(s.byID, id, byObjectID) }
 
 func (s *Snapshot) objectByUUID(u uuid.UUID) *object {
 	return lookup(s.byUUID, string(u[:]), byObjectUUID)

@@ -36,6 +36,7 @@ type Txn struct {
 	observations map[string]*observation
 	wires        map[string]*wire
 	learnings    []learning
+	yielded      []yielding
 
 	restore *Desired // nil but in Restore
 }
@@ -50,6 +51,7 @@ func (s *Snapshot) Begin() *Txn {
 		ports:        map[string]*Port{},
 		hosts:        map[string]*Host{},
 		nextSeq:      s.nextSeq,
+		yielded:      s.yielded,
 		observations: map[string]*observation{},
 		wires:        map[string]*wire{},
 	}

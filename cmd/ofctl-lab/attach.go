@@ -200,7 +200,7 @@ func (a *app) attach(ctx context.Context, d *daemon, o attachOptions) (err error
 	if err != nil {
 		return err
 	}
-	enough := []api.State{api.StateUp}
+	enough := []api.State{api.StateUp, api.StateMigrating}
 	if o.tap {
 		// A tap has no link before the virtual machine opens it.
 		enough = append(enough, api.StateBinding)

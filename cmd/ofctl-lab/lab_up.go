@@ -215,7 +215,7 @@ func notUp(ports []api.Port, attached map[string]bool) []string {
 			continue
 		}
 		found++
-		if p.Status.State == api.StateUp {
+		if p.Status.State.Carries() {
 			continue
 		}
 		s := fmt.Sprintf("port %s is %s", p.Name, p.Status.State)

@@ -23,7 +23,14 @@ const (
 	// StateConflict: more than one interface claims the port. The first claim
 	// carries the traffic; the others are in PortStatus.Rivals.
 	StateConflict State = "conflict"
+	// StateMigrating: the port is up, and a second host shows it, to which it may
+	// migrate or from which it came: PortStatus.Standby.
+	StateMigrating State = "migrating"
 )
+
+// Carries reports whether a port in the state carries its guest's traffic without
+// anything being wrong.
+func (s State) Carries() bool { return s == StateUp || s == StateMigrating }
 
 // Tenant is an owner of networks.
 type Tenant struct {
@@ -93,6 +100,7 @@ type PortSpec struct {
 	Netns     string       `json:"netns,omitempty" doc:"Network namespace a lab creates"`
 	Interface string       `json:"interface,omitempty" doc:"Name of the guest's interface in a lab"`
 	Guest     string       `json:"guest,omitempty" doc:"Virtual machine whose network card the port is"`
+	MigrateTo string       `json:"migrate_to,omitempty" doc:"Host that the port is being migrated to, or any: while set, a second claim from there is no conflict"`
 }
 
 // Port is a logical port.
@@ -105,13 +113,22 @@ type Port struct {
 
 // PortStatus is the live state of a port.
 type PortStatus struct {
-	State         State   `json:"state" enum:"down,binding,up,conflict" doc:"down, binding, up or conflict"`
+	State         State   `json:"state" enum:"down,binding,up,conflict,migrating" doc:"down, binding, up, conflict or migrating"`
 	Host          string  `json:"host,omitempty" doc:"Host on which the port is bound"`
 	OFPort        uint32  `json:"ofport,omitempty" doc:"OpenFlow port number there"`
 	InterfaceName string  `json:"interface,omitempty" doc:"Name of the switch's interface"`
 	LinkState     string  `json:"link_state,omitempty" doc:"up or down, as the switch reports"`
 	Rivals        []Claim `json:"rivals,omitempty" doc:"Other interfaces that claim the port"`
-	Message       string  `json:"message,omitempty" doc:"Why the port is not up, and what to do"`
+	// Standby is set while the port is being migrated.
+	Standby *Standby `json:"standby,omitempty" doc:"Where else the port is while it is being migrated"`
+	Message string   `json:"message,omitempty" doc:"Why the port is not up, and what to do"`
+}
+
+// Standby is the claim on a port to which it is about to migrate or from which it came.
+type Standby struct {
+	Claim
+	Ready  bool `json:"ready" doc:"True when the switch there has confirmed all that the port needs: its guest may be started there"`
+	Source bool `json:"source" doc:"True when the traffic came from there: the port has been cut over"`
 }
 
 // Claim is an interface somewhere whose iface-id names a port.

@@ -129,3 +129,28 @@ func TestArrivalsAreToldOnlyWhileAwaited(t *testing.T) {
 		}
 	}
 }
+
+// A host that had no port of the network gets all of the network's rows before the
+// guest arrives, and its peers let its tunnel endpoint in, but send it nothing yet.
+func TestPreparationOfANewHost(t *testing.T) {
+	s := change(t, world(t), func(tx *topo.Txn, s *topo.Snapshot) {
+		observe(tx, 4)
+		p := *s.Port("red-a")
+		p.MigrateTo = topo.AnyHost
+		tx.PutPort(p)
+	})
+	prepared := change(t, s, func(tx *topo.Txn, _ *topo.Snapshot) { bind(tx, "red-a", 4, 5) })
+	for _, host := range []string{"host1", "host2", "host3"} {
+		d := flows.Diff(compiled(t, s, host), compiled(t, prepared, host))
+		if d.Len() != 1 || len(d.AddFlows) != 1 || d.AddFlows[0].Table != uint8(SpoofGuard) || !strings.Contains(d.AddFlows[0].String(), "tun_src=192.168.200.23") {
+			t.Errorf("%s: want one more row, for the new peer, got %+v", host, d)
+		}
+	}
+	over := change(t, prepared, func(tx *topo.Txn, s *topo.Snapshot) { cutOver(t, tx, s, "red-a") })
+	d := flows.Diff(compiled(t, prepared, "host4"), compiled(t, over, "host4"))
+	for _, f := range append(d.AddFlows, d.DelFlows...) {
+		if f.Cookie.Feature() != uint8(FeatStandby) && f.Cookie.Feature() != uint8(FeatL2) {
+			t.Errorf("host4 was not ready: the cut-over adds or takes away %s", f)
+		}
+	}
+}

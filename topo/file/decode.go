@@ -182,7 +182,7 @@ func encapName(e topo.Encap) string {
 }
 
 func (d *decoder) port(n ast.Node) {
-	fs, ok := d.mapping(n, "a port", "name", "uuid", "mac", "profile", "macs", "network", "addresses", "trunk", "host", "netns", "interface", "guest")
+	fs, ok := d.mapping(n, "a port", "name", "uuid", "mac", "profile", "macs", "network", "addresses", "trunk", "host", "netns", "interface", "guest", "migrate_to")
 	if !ok {
 		return
 	}
@@ -202,6 +202,7 @@ func (d *decoder) port(n ast.Node) {
 		Netns:     fs.text("netns"),
 		Interface: fs.text("interface"),
 		Guest:     fs.text("guest"),
+		MigrateTo: fs.text("migrate_to"),
 	}
 	if n, ok := fs.values["trunk"]; ok {
 		v.Trunk = d.trunk(n, fs.object)

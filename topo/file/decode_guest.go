@@ -242,7 +242,7 @@ type nicDefaults struct {
 
 // nic decodes one network card as the port that it is.
 func (d *decoder) nic(guest *fields, n ast.Node, g *Guest, def nicDefaults) (p topo.Port, ok bool) {
-	fs, ok := d.mapping(n, "a NIC of "+guest.what, "name", "port", "uuid", "mac", "profile", "macs", "network", "addresses", "trunk")
+	fs, ok := d.mapping(n, "a NIC of "+guest.what, "name", "port", "uuid", "mac", "profile", "macs", "network", "addresses", "trunk", "migrate_to")
 	if !ok {
 		return p, false
 	}
@@ -270,7 +270,7 @@ func (d *decoder) nic(guest *fields, n ast.Node, g *Guest, def nicDefaults) (p t
 	d.nicPlaces(guest, fs)
 	p.UUID = parsed(fs, "uuid", parseUUID)
 	p.MAC = parsed(fs, "mac", parseMAC)
-	p.Network = fs.text("network")
+	p.Network, p.MigrateTo = fs.text("network"), fs.text("migrate_to")
 	p.Addresses = parsedList(fs, "addresses", parseAddr)
 	if n, ok := fs.values["trunk"]; ok {
 		p.Trunk, p.Profile = d.trunk(n, object), def.trunkProfile

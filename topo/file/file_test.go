@@ -254,6 +254,9 @@ func randomFile(t *rapid.T) file.File {
 		if rapid.Bool().Draw(t, "mac") {
 			v.MAC = topo.MAC{2, 0, 0, 0, 1, byte(i)}
 		}
+		if rapid.Bool().Draw(t, "migrate_to") {
+			v.MigrateTo = topo.AnyHost
+		}
 		if rapid.Bool().Draw(t, "trunk") {
 			v.Trunk = &topo.Trunk{}
 			for j, n := range rapid.SliceOfNDistinct(rapid.SampledFrom(networks), 1, len(networks), rapid.ID[string]).Draw(t, "on") {

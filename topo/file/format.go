@@ -165,6 +165,9 @@ func (f *flow) rest(p topo.Port) {
 	if p.Trunk != nil {
 		f.put("trunk", trunk(p.Trunk).String())
 	}
+	if p.MigrateTo != "" {
+		f.put("migrate_to", plain(p.MigrateTo))
+	}
 }
 
 func trunk(t *topo.Trunk) *flow {

@@ -149,7 +149,8 @@ func randomGuests(t *rapid.T, f *file.File, networks []string) {
 		for j := range rapid.IntRange(0, 4).Draw(t, "nics") {
 			n := file.NIC{Name: fmt.Sprintf("nic%d", j)}
 			n.Port = rapid.SampledFrom([]string{g.Name + "-" + n.Name, fmt.Sprintf("p%d.%d", i, j)}).Draw(t, "port of NIC")
-			p := topo.Port{Name: n.Port, Guest: g.Name, Host: g.Host, Interface: n.Name, Network: networks[0]}
+			p := topo.Port{Name: n.Port, Guest: g.Name, Host: g.Host, Interface: n.Name, Network: networks[0],
+				MigrateTo: rapid.SampledFrom([]string{"", topo.AnyHost}).Draw(t, "migrate_to")}
 			if rapid.Bool().Draw(t, "NIC is a trunk") {
 				p.Network, p.Trunk, p.Profile = "", &topo.Trunk{Native: &topo.SubPort{Network: networks[0]}}, k.TrunkProfile
 			}
