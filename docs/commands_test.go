@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -14,6 +15,8 @@ type step struct {
 	example string
 	before  string // what a reader has done by then
 	onHost  bool   // it is typed on host1, not beside the controller
+	libvirt bool   // it needs host1's libvirt, and the image of make guest-image
+	typed   string // what is typed then, as printf takes it
 	ready   string // it runs in the foreground: what it says when it can be interrupted
 	want    string // what its output, standard error included, has to match
 	after   string // what has to succeed then
@@ -79,6 +82,14 @@ var steps = []step{
 	{example: "ofctl-lab attach --network red/web --tap --port vm1", onHost: true, want: `vm1`},
 	{example: "ofctl-lab detach --port vm1 --keep", onHost: true, want: `vm1`, after: "ofctl-lab get port vm1 | grep down"},
 
+	{example: "ofctl-lab guest define vm1 -f configs/topologies/veos.yaml", onHost: true, libvirt: true, want: `guest vm1: defined`},
+	{example: "ofctl-lab guest start vm1", onHost: true, libvirt: true, want: `guest vm1: started`},
+	{example: "ofctl-lab guest status", onHost: true, libvirt: true, want: `(?m)^vm1 +running +(kvm|qemu) `},
+	{example: "ofctl-lab guest status vm1 -o json", onHost: true, libvirt: true, want: `"tap": "t-vm1-eth0"`},
+	{example: "ofctl-lab guest console vm1 --take", typed: `\035`, onHost: true, libvirt: true, want: `console of vm1 has ended`},
+	{example: "ofctl-lab guest stop vm1 --wait 5s --force", onHost: true, libvirt: true, want: `guest vm1: stopped`},
+	{example: "ofctl-lab guest undefine vm1", onHost: true, libvirt: true, want: `guest vm1 and network ofctl-lab: undefined`},
+
 	{example: "ofctl-lab lab down two-hosts", want: `two-hosts is gone`, after: `test -z "$(ls /run/netns)"`},
 	{example: "ofctl-lab lab up --keep-on-failure --timeout 2m configs/topologies/two-hosts.yaml", want: `is up after`},
 	{example: "ofctl-lab host join-command host3 --tep 192.168.200.22 --controller 192.168.200.1", want: `ovs-vsctl .*192\.168\.200\.22`},
@@ -133,7 +144,11 @@ func TestEveryExampleHasAStep(t *testing.T) {
 func TestCommandExamples(t *testing.T) {
 	m := newMachine(t)
 	m.install("ssh", ssh)
+	libvirt := sync.OnceValue(func() bool { return m.startLibvirt("host1") })
 	for _, s := range steps {
+		if s.libvirt && !libvirt() {
+			continue
+		}
 		if s.before != "" {
 			m.run(s.before)
 		}
@@ -154,6 +169,8 @@ func TestCommandExamples(t *testing.T) {
 // script is how the example is typed.
 func (s step) script() string {
 	switch {
+	case s.typed != "":
+		return "printf '" + s.typed + "' | ofctl-lab lab exec host1 -- " + s.example
 	case s.onHost:
 		return "ofctl-lab lab exec host1 -- " + s.example
 	case s.ready != "":

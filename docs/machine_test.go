@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ofctl-lab/ofctl-lab/datapath/libvirt/libvirttest"
 )
 
 // machine is a machine on which a reader types the documents' examples as they
@@ -86,6 +88,43 @@ func (m *machine) try(script string) (string, error) {
 	return string(out), err
 }
 
+// startLibvirt starts a libvirt daemon on a host of the lab, at its usual socket, and
+// reports whether there is one: where there can be none, or no image for guests, the examples
+// that need it are left out, loudly; on CI that is a failure.
+func (m *machine) startLibvirt(host string) bool {
+	m.t.Helper()
+	err := libvirttest.Missing()
+	if _, ierr := os.Stat("../bin/guest/vmlinuz"); ierr != nil {
+		err = errors.Join(err, fmt.Errorf("%w (make guest-image makes it)", ierr))
+	}
+	if err != nil {
+		report := m.t.Logf
+		if os.Getenv("CI") == "true" {
+			report = m.t.Fatalf
+		}
+		report("EXAMPLES THAT NEED LIBVIRT ARE LEFT OUT: %v", err)
+		return false
+	}
+	dir, err := os.MkdirTemp("", "lv") // short, for the paths of sockets
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	rundir := strings.TrimSpace(m.run("ofctl-lab lab exec " + host + ` -- sh -c 'echo "$OVS_RUNDIR"'`))
+	argv, err := libvirttest.Prepare(dir, rundir)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for i, a := range argv {
+		argv[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+	}
+	m.run("ofctl-lab lab exec " + host + " -- " + strings.Join(argv, " ") + " >" + dir + "/log/output 2>&1 &")
+	m.until("test -S " + dir + "/run/libvirt/libvirt-sock")
+	m.run("ln -s " + dir + "/run/libvirt /run/libvirt")
+	m.until("ofctl-lab guest status")
+	return true
+}
+
 // run is try for what has to succeed.
 func (m *machine) run(script string) string {
 	m.t.Helper()
@@ -122,7 +161,12 @@ func checkout(t *testing.T) string {
 		t.Fatal(err)
 	}
 	bin := filepath.Join(dir, "bin")
-	if err := errors.Join(os.Mkdir(bin, 0o755), os.Symlink(program, filepath.Join(bin, "ofctl-lab"))); err != nil {
+	image, err := filepath.Abs("../bin/guest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Mkdir(bin, 0o755), os.Symlink(program, filepath.Join(bin, "ofctl-lab")),
+		os.Symlink(image, filepath.Join(bin, "guest"))); err != nil {
 		t.Fatal(err)
 	}
 	return dir

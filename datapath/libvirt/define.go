@@ -244,3 +244,26 @@ func (u *undoing) run(ctx context.Context, c *Conn) error {
 	}
 	return errors.Join(errs...)
 }
+
+// RemoveUnusedNetwork makes libvirt forget a network, unless a domain has an
+// interface on it; removed says which. One that is not there is not removed.
+func (c *Conn) RemoveUnusedNetwork(ctx context.Context, name string) (removed bool, err error) {
+	if _, err := c.network(ctx, name); has(err, golibvirt.ErrNoNetwork) {
+		return false, nil
+	}
+	domains, err := c.Domains(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, d := range domains {
+		for _, i := range d.Interfaces {
+			if i.Source == name {
+				return false, nil
+			}
+		}
+	}
+	if err := c.stopNetwork(ctx, name); err != nil {
+		return false, err
+	}
+	return true, c.undefineNetwork(ctx, name)
+}

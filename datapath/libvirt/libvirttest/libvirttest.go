@@ -38,6 +38,7 @@ type Options struct {
 // Daemon is a libvirtd that ends with its test, and its virtual machines with it.
 type Daemon struct {
 	dir     string // what it has of its own
+	argv    []string
 	options Options
 	cmd     *exec.Cmd
 	exited  chan struct{}
@@ -75,7 +76,7 @@ func Start(t testing.TB, o Options) *Daemon {
 	}
 	d := &Daemon{dir: dir, options: o}
 	t.Cleanup(func() { d.end(t) })
-	if err := d.prepare(); err != nil {
+	if d.argv, err = Prepare(dir, o.OVSRunDir); err != nil {
 		t.Fatal(err)
 	}
 	d.Start(t)
@@ -98,11 +99,14 @@ auth_unix_ro = "none"
 auth_unix_rw = "none"
 `
 
-func (d *Daemon) prepare() error {
+// Prepare fills dir, which is short and need not exist, with what a daemon has of its
+// own, and returns the command that runs it, in the foreground, in the network
+// namespace in which it is started. Its socket is dir/run/libvirt/libvirt-sock.
+func Prepare(dir, ovsRunDir string) (argv []string, err error) {
 	// Without /run/lock no console can be opened: libvirt's lock on it is there.
 	for _, sub := range []string{"run/lock", "run/openvswitch", "etc", "lib", "cache", "log"} {
-		if err := os.MkdirAll(filepath.Join(d.dir, sub), 0o755); err != nil {
-			return err
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			return nil, err
 		}
 	}
 	// Debian's libvirt looks these up even if qemu.conf names others, and only
@@ -113,18 +117,18 @@ func (d *Daemon) prepare() error {
 	} {
 		have, err := os.ReadFile(filepath.Join("/etc", file))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if !strings.Contains("\n"+string(have), "\nlibvirt-qemu:") {
 			have = append(have, entry...)
 		}
-		if err := os.WriteFile(filepath.Join(d.dir, file), have, 0o644); err != nil {
-			return err
+		if err := os.WriteFile(filepath.Join(dir, file), have, 0o644); err != nil {
+			return nil, err
 		}
 	}
-	return errors.Join(
-		os.WriteFile(filepath.Join(d.dir, "etc/qemu.conf"), []byte(qemuConf), 0o644),
-		os.WriteFile(filepath.Join(d.dir, "etc/libvirtd.conf"), []byte(libvirtdConf), 0o644))
+	return []string{"unshare", "--mount", "--propagation", "slave", "sh", "-c", script, "sh", dir, ovsRunDir}, errors.Join(
+		os.WriteFile(filepath.Join(dir, "etc/qemu.conf"), []byte(qemuConf), 0o644),
+		os.WriteFile(filepath.Join(dir, "etc/libvirtd.conf"), []byte(libvirtdConf), 0o644))
 }
 
 // script is run in a mount namespace that is a slave of the test's: a network namespace
@@ -140,12 +144,13 @@ mount --bind "$1/cache" /var/cache
 mount --bind "$1/log" /var/log
 mount --rbind "$1/run" /run
 rm -f /run/libvirtd.pid
+unset OVS_RUNDIR OVS_DBDIR OVS_LOGDIR OVS_SYSCONFDIR # ofctl-lab lab exec sets them
 exec libvirtd`
 
 // Start starts the daemon again after a Stop or Kill, and returns when it answers.
 func (d *Daemon) Start(t testing.TB) {
 	t.Helper()
-	cmd := exec.Command("unshare", "--mount", "--propagation", "slave", "sh", "-c", script, "sh", d.dir, d.options.OVSRunDir)
+	cmd := exec.Command(d.argv[0], d.argv[1:]...)
 	out, err := os.Create(filepath.Join(d.dir, "log/output"))
 	if err != nil {
 		t.Fatal(err)
