@@ -47,6 +47,8 @@ type Controller struct {
 	// packetIn are those who want what switches send to the controller, by feature.
 	packetIn   packetInHandlers
 	migrations *migrations
+	// moves are the learned MACs that moved of late.
+	moves *moves
 
 	unclaimed *unclaimedBridges
 	// changed is notified whenever anything that the interface shows may have changed.
@@ -84,8 +86,9 @@ func New(cfg *config.Config, deps Deps) (*Controller, error) {
 				unclaimed:  &unclaimedBridges{list: map[string]*api.UnclaimedBridge{}},
 				peers:      &peerLog{log: log, last: map[string]time.Time{}},
 				migrations: &migrations{bell: newBell(), ports: map[string]*turns{}},
+				moves:      newMoves(),
 			}
-			c.packetIn = packetInHandlers{pipeline.FeatArrival: c.arrived}
+			c.packetIn = packetInHandlers{pipeline.FeatArrival: c.arrived, pipeline.FeatLearn: c.sighted}
 			c.hosts = &registry{hosts: map[string]*host{}, started: c.startBinder}
 			c.metrics = newMetrics(c)
 			e.publish = c.published

@@ -15,6 +15,8 @@
 //	worker    1 per OpenFlow  what the switch holds: dump, diff, commit, audit
 //	          connection
 //	migrations 1              lets ports that were cut over go back, after a while
+//	learner   1 per OpenFlow  makes learned source MACs of packet-ins, and forgets those
+//	          connection      whose flows count no more
 //	packetIns 1 per OpenFlow  hands packet-ins to their handlers; bounded, the rest is
 //	          connection      dropped and counted
 //	api       1 per request   reads snapshots; asks the engine for changes

@@ -45,6 +45,14 @@ type host struct {
 
 	// recalled is set once what the switch held at the start has been looked at.
 	recalled atomic.Bool
+	// sightings are the source MACs that wait to be learned, usage says when those
+	// that were learned last sent.
+	sightings *sightings
+	usage     *usage
+	// recalledMACs is set once what the switch knew of learned MACs before this run
+	// has been learned again.
+	recalledMACs atomic.Bool
+
 	// forgotten asks the binder to start over.
 	forgotten atomic.Bool
 
@@ -105,14 +113,16 @@ func (s *syncState) revision() uint64 {
 
 func newHost(name string) *host {
 	h := &host{
-		name:     name,
-		pictured: make(chan struct{}),
-		binder:   newBell(),
-		worker:   newBell(),
-		audit:    newBell(),
-		bridge:   newBell(),
-		ports:    make(chan portEvent, 1024),
-		problems: map[string]hostProblem{},
+		name:      name,
+		pictured:  make(chan struct{}),
+		binder:    newBell(),
+		worker:    newBell(),
+		audit:     newBell(),
+		bridge:    newBell(),
+		ports:     make(chan portEvent, 1024),
+		problems:  map[string]hostProblem{},
+		sightings: newSightings(),
+		usage:     newUsage(),
 	}
 	h.db.Store(&sessionState{})
 	h.of.Store(&sessionState{})

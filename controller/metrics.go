@@ -31,6 +31,8 @@ type metrics struct {
 	refused        *prometheus.CounterVec
 	packetIns      *prometheus.CounterVec
 	cutOvers       prometheus.Counter
+	moves          prometheus.Counter
+	movesHeld      prometheus.Counter
 }
 
 func newMetrics(c *Controller) *metrics {
@@ -51,11 +53,15 @@ func newMetrics(c *Controller) *metrics {
 		drift:      counters("switch_drift_entries_total", "Entries that audits found changed behind the controller's back, and repaired.", "host"),
 		refused:    counters("connections_refused_total", "Connections that were not served, by protocol (openflow, ovsdb).", "protocol"),
 		packetIns:  counters("packet_ins_total", "Packets that a switch sent to the controller, by the feature of the flow that sent them; dropped: those that nobody asked for, or too many.", "host", "feature"),
+		moves: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "learned_mac_moves_total",
+			Help: "Learned source MACs that moved from one port to another."}),
+		movesHeld: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "learned_mac_moves_held_total",
+			Help: "Sightings of learned source MACs at another port that were not followed, since the MAC moves all the time."}),
 	}
 	m.cutOvers = prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "cut_overs_total",
 		Help: "Ports that went over to the host that they were being migrated to, or back."})
 	m.registry.MustRegister(m.engineSeconds, m.engineBatch, m.compileSeconds, m.commitSeconds,
-		m.entries, m.syncErrors, m.audits, m.drift, m.stale, m.refused, m.packetIns, m.cutOvers, collector{c},
+		m.entries, m.syncErrors, m.audits, m.drift, m.stale, m.refused, m.packetIns, m.cutOvers, m.moves, m.movesHeld, collector{c},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -98,11 +104,13 @@ func gauge(name, help string, labels ...string) *prometheus.Desc {
 }
 
 // descs are the gauges.
-func descs() (d struct{ revision, settled, objects, ports, unclaimed, connected, hostRevision, hostEntries, hostReady *prometheus.Desc }) {
+func descs() (d struct{ revision, settled, objects, ports, unclaimed, learned, atLimit, connected, hostRevision, hostEntries, hostReady *prometheus.Desc }) {
 	d.revision = gauge("overlay_revision", "Newest revision of the overlay.")
 	d.settled = gauge("settled", "1 when switches that forwarded before the start may be changed.")
 	d.objects = gauge("overlay_objects", "Objects in the overlay, by kind.", "kind")
 	d.ports = gauge("ports", "Declared ports, by state (down, binding, up, conflict, migrating).", "state")
+	d.learned = gauge("learned_macs", "Source MACs that are learned at ports of profile switch.")
+	d.atLimit = gauge("ports_at_mac_limit", "Ports that have learned as many source MACs as they may; frames from others are dropped.")
 	d.unclaimed = gauge("unclaimed", "What is there but nobody declared, by kind (interface, bridge).", "kind")
 	d.connected = gauge("host_connected", "1 while the host's session is alive, by protocol (openflow, ovsdb).", "host", "protocol")
 	d.hostRevision = gauge("host_revision", "Newest revision that the host's switch confirmed.", "host")
@@ -131,6 +139,8 @@ func (k collector) Collect(ch chan<- prometheus.Metric) {
 	for state, n := range v.portStates() {
 		set(d.ports, float64(n), string(state))
 	}
+	set(d.learned, float64(v.model.TotalLearned()))
+	set(d.atLimit, float64(len(v.fullPorts())))
 	set(d.unclaimed, float64(len(v.model.Unclaimed())), "interface")
 	set(d.unclaimed, float64(len(k.c.unclaimed.all())), "bridge")
 	for _, h := range v.model.Hosts() {

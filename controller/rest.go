@@ -233,7 +233,11 @@ func (r rest) port(_ context.Context, in *named) (*body[api.Port], error) {
 	if p == nil {
 		return nil, notFound("port", in.Name, "see ofctl-lab get ports")
 	}
-	return &body[api.Port]{v.apiPort(p)}, nil
+	out := v.apiPort(p)
+	if out.Status.Learning != nil {
+		out.Status.Learning.MACs = v.learnedMACs(p)
+	}
+	return &body[api.Port]{out}, nil
 }
 
 func (r rest) flows(ctx context.Context, in *named) (*body[*api.FlowDump], error) {

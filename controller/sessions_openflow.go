@@ -105,6 +105,8 @@ func (c *Controller) serveSwitch(ctx context.Context, h *host, th *topo.Host, co
 			}
 		}
 	})
+	l := &learner{h: h, conn: conn, engine: c.engine, moves: c.moves, metrics: c.metrics, log: log, ageing: c.cfg.MACAgeing}
+	forward.Go(func() { l.run(ctx) })
 	w := &worker{
 		h: h, conn: conn, engine: c.engine, settle: c.settle, metrics: c.metrics, log: log, audit: c.cfg.AuditInterval,
 		progress:    func() { c.progressed(h) },

@@ -75,7 +75,7 @@ func (v *view) portStatus(p *topo.Port) api.PortStatus {
 	b := bindings[0]
 	h := v.host(b.Host)
 	i, _ := h.iface(b)
-	st := api.PortStatus{State: api.StateUp, Host: b.Host, OFPort: b.OFPort, InterfaceName: i.Name, LinkState: i.LinkState}
+	st := api.PortStatus{Learning: v.learning(p), State: api.StateUp, Host: b.Host, OFPort: b.OFPort, InterfaceName: i.Name, LinkState: i.LinkState}
 	switch reason := v.unconfirmed(p, b, h); {
 	case reason != "":
 		st.State, st.Message = api.StateBinding, reason
@@ -291,6 +291,7 @@ func (v *view) status() api.Status {
 			st.Problems = append(st.Problems, "host "+h.Name+": "+p)
 		}
 	}
+	st.Problems = append(st.Problems, v.learningProblems()...)
 	for _, k := range m.Conflicts() {
 		st.Problems = append(st.Problems, fmt.Sprintf("port %s is claimed in %d places: see ofctl-lab describe port %s", k.Port, len(k.Bindings), k.Port))
 	}

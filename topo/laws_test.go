@@ -162,8 +162,8 @@ func checkLearned(t *rapid.T, s *topo.Snapshot) {
 			}
 		}
 	}
-	if total != s.NumLearned() {
-		t.Fatalf("the ports have %d learned MACs, the networks %d", total, s.NumLearned())
+	if total != s.TotalLearned() {
+		t.Fatalf("the ports have %d learned MACs, the networks %d", total, s.TotalLearned())
 	}
 }
 

@@ -137,8 +137,8 @@ func (s *Snapshot) Learned(port string) []LearnedMAC {
 	return out
 }
 
-// numLearned is how many source MACs were learned at the port.
-func (s *Snapshot) numLearned(p *Port) int {
+// NumLearned is how many source MACs were learned at a port of s.
+func (s *Snapshot) NumLearned(p *Port) int {
 	n := 0
 	for _, a := range p.attachments() {
 		if net := s.Network(a.network); net != nil {
@@ -150,8 +150,14 @@ func (s *Snapshot) numLearned(p *Port) int {
 	return n
 }
 
-// NumLearned is how many source MACs are learned, in all networks.
-func (s *Snapshot) NumLearned() int {
+// MACsFull reports whether a port of s has learned as many source MACs as it may.
+func (s *Snapshot) MACsFull(p *Port) bool {
+	limit := p.MACLimit()
+	return limit > 0 && s.NumLearned(p) >= limit
+}
+
+// TotalLearned is how many source MACs are learned, in all networks.
+func (s *Snapshot) TotalLearned() int {
 	n := 0
 	for _, ss := range s.learned {
 		n += len(ss.list)
@@ -262,7 +268,7 @@ func (l *learner) learned(port ID) int {
 	n, counted := l.count[port]
 	if !counted {
 		if p := l.c.old.portByID(port); p != nil {
-			n = l.c.old.numLearned(p)
+			n = l.c.old.NumLearned(p)
 		}
 	}
 	return n

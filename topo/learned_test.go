@@ -165,7 +165,7 @@ func TestLearnedGoesWithItsGround(t *testing.T) {
 		l.learn("sw", "red/web", mac(1))
 		was := l.s
 		l.do(func(x *topo.Txn) { f(was, x) })
-		if at := l.s.LearnedAt(was.Network("red/web").ID, mac(1)); at != nil || l.s.NumLearned() != 0 {
+		if at := l.s.LearnedAt(was.Network("red/web").ID, mac(1)); at != nil || l.s.TotalLearned() != 0 {
 			t.Errorf("%s: still learned at %v", name, at)
 		}
 	}

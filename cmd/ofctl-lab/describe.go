@@ -149,6 +149,7 @@ func describePort(t *tables, p *api.Port, flows []api.Flow) {
 	for _, r := range s.Rivals {
 		t.line("also claimed by interface %s on host %s (OpenFlow port %d): remove one of the two iface-ids", clean(r.InterfaceName), clean(r.Host), r.OFPort)
 	}
+	describeLearning(t, s.Learning)
 	if len(flows) == 0 {
 		return
 	}

@@ -239,14 +239,14 @@ func networkTable(t *tables, f format, networks []api.Network) {
 func portTable(t *tables, f format, ports []api.Port) {
 	heading := []string{"NAME", "STATE", "HOST", "OFPORT", "NETWORK", "ADDRESSES", "MAC"}
 	if f == formatWide {
-		heading = append(heading, "PROFILE", "INTERFACE", "LINK", "UUID", "MESSAGE")
+		heading = append(heading, "PROFILE", "MACS", "INTERFACE", "LINK", "UUID", "MESSAGE")
 	}
 	rows := make([][]string, 0, len(ports))
 	for _, p := range ports {
 		s := p.Status
 		row := []string{p.Name, string(s.State), s.Host, ofport(s.OFPort), portNetworks(p.PortSpec), portAddresses(p.PortSpec), p.MAC}
 		if f == formatWide {
-			row = append(row, p.Profile, s.InterfaceName, s.LinkState, p.UUID.String(), s.Message)
+			row = append(row, p.Profile, learnedCount(s.Learning), s.InterfaceName, s.LinkState, p.UUID.String(), s.Message)
 		}
 		rows = append(rows, row)
 	}

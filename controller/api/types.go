@@ -113,12 +113,14 @@ type Port struct {
 
 // PortStatus is the live state of a port.
 type PortStatus struct {
-	State         State   `json:"state" enum:"down,binding,up,conflict,migrating" doc:"down, binding, up, conflict or migrating"`
-	Host          string  `json:"host,omitempty" doc:"Host on which the port is bound"`
-	OFPort        uint32  `json:"ofport,omitempty" doc:"OpenFlow port number there"`
-	InterfaceName string  `json:"interface,omitempty" doc:"Name of the switch's interface"`
-	LinkState     string  `json:"link_state,omitempty" doc:"up or down, as the switch reports"`
-	Rivals        []Claim `json:"rivals,omitempty" doc:"Other interfaces that claim the port"`
+	State         State  `json:"state" enum:"down,binding,up,conflict,migrating" doc:"down, binding, up, conflict or migrating"`
+	Host          string `json:"host,omitempty" doc:"Host on which the port is bound"`
+	OFPort        uint32 `json:"ofport,omitempty" doc:"OpenFlow port number there"`
+	InterfaceName string `json:"interface,omitempty" doc:"Name of the switch's interface"`
+	LinkState     string `json:"link_state,omitempty" doc:"up or down, as the switch reports"`
+	// Learning is there for ports of profile switch.
+	Learning *Learning `json:"learning,omitempty" doc:"Source MACs learned at a port of profile switch"`
+	Rivals   []Claim   `json:"rivals,omitempty" doc:"Other interfaces that claim the port"`
 	// Standby is set while the port is being migrated.
 	Standby *Standby `json:"standby,omitempty" doc:"Where else the port is while it is being migrated"`
 	Message string   `json:"message,omitempty" doc:"Why the port is not up, and what to do"`
@@ -129,6 +131,25 @@ type Standby struct {
 	Claim
 	Ready  bool `json:"ready" doc:"True when the switch there has confirmed all that the port needs: its guest may be started there"`
 	Source bool `json:"source" doc:"True when the traffic came from there: the port has been cut over"`
+}
+
+// Learning is the learning of source MACs at a port.
+type Learning struct {
+	Count int  `json:"count" doc:"Source MACs learned, in all networks of the port"`
+	Limit int  `json:"limit" doc:"Most that are learned"`
+	Full  bool `json:"full" doc:"True when the limit is reached: frames from further source MACs are dropped (mac-limit)"`
+	// MACs is there for a single port, not in a list of ports.
+	MACs []LearnedMAC `json:"macs,omitempty" doc:"The MACs; not in lists of ports"`
+}
+
+// LearnedMAC is a source MAC learned at a port.
+type LearnedMAC struct {
+	MAC     string `json:"mac" doc:"Ethernet address"`
+	Network string `json:"network" doc:"Full name of the network"`
+	VLAN    uint16 `json:"vlan,omitempty" doc:"VLAN ID on a trunk; absent for the native network and on access ports"`
+	// LastSeen is as fine as the switch is asked: a quarter of the ageing time.
+	LastSeen *time.Time `json:"last_seen,omitempty" doc:"When it was last known to send; absent if not known yet"`
+	Held     bool       `json:"held,omitempty" doc:"True while it is seen at another port too, again and again, and not followed: a loop, or two stations with one address"`
 }
 
 // Claim is an interface somewhere whose iface-id names a port.

@@ -50,6 +50,8 @@ type Config struct {
 	// AuditInterval is how often each switch is compared with what it should
 	// hold; 0 turns audits off.
 	AuditInterval time.Duration
+	// MACAgeing is how long a learned source MAC is kept without a frame from it.
+	MACAgeing time.Duration
 	// BridgeName is the name of the integration bridge on every host.
 	BridgeName string
 	// DatapathType of new bridges: system, netdev, or empty for what the host can do.
@@ -76,6 +78,7 @@ func settings() []setting {
 		{"log.format", "text", "text or json", func(c *Config, s string) error { return oneOf(&c.LogFormat, s, "text", "json") }},
 		{"settle", "5s", "after a start, how long switches that forward stay untouched while hosts are still missing (0s…10m)", func(c *Config, s string) error { return duration(&c.Settle, s, 10*time.Minute) }},
 		{"audit.interval", "60s", "how often each switch is compared with what it should hold (0s: never, up to 24h)", func(c *Config, s string) error { return duration(&c.AuditInterval, s, 24*time.Hour) }},
+		{"mac.ageing", "300s", "how long a source MAC that was learned at a port of profile switch is kept without a frame from it (1s…277h46m40s; IEEE 802.1D: from 10s)", func(c *Config, s string) error { return ageing(&c.MACAgeing, s) }},
 		{"bridge.name", "br-int", "name of the integration bridge", func(c *Config, s string) error { return bridgeName(&c.BridgeName, s) }},
 		{"bridge.datapath-type", "auto", "auto, system or netdev", func(c *Config, s string) error { return datapathType(&c.DatapathType, s) }},
 		{"vxlan.port", "4789", "UDP destination port of VXLAN", func(c *Config, s string) error { return port(&c.VXLANPort, s) }},
@@ -279,6 +282,18 @@ func duration(dst *time.Duration, s string, limit time.Duration) error {
 		return fmt.Errorf("%s is not in 0s…%s", d, limit)
 	}
 	*dst = d
+	return nil
+}
+
+// ageing is at least a second: a shorter one would forget stations between two of
+// their frames.
+func ageing(dst *time.Duration, s string) error {
+	if err := duration(dst, s, 1_000_000*time.Second); err != nil {
+		return err
+	}
+	if *dst < time.Second {
+		return fmt.Errorf("%s is not in 1s…%s", *dst, 1_000_000*time.Second)
+	}
 	return nil
 }
 

@@ -92,6 +92,7 @@ func TestBadConfiguration(t *testing.T) {
 		{"port", "", []string{"--vxlan-port=0"}, []string{"not a UDP port"}},
 		{"same ports", "", []string{"--vxlan-port=6081"}, []string{"both 6081"}},
 		{"same listeners", "", []string{"--openflow-listen=:1", "--ovsdb-listen=:1"}, []string{"both :1"}},
+		{"ageing too short", "mac: {ageing: 500ms}\n", nil, []string{"mac.ageing", "not in 1s…277h46m40s"}},
 		{"several at once", "", []string{"--settle=x", "--log-format=xml"}, []string{"--settle", "--log-format"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -216,6 +216,25 @@ func (d *Dump) takeMeters(body []byte) error {
 	return nil
 }
 
+// FlowStats reads the flows of one table whose cookies are cookie under mask, with
+// their statistics. Flows that cannot be read are left out: nothing that this
+// program writes is unreadable to it.
+func (c *Conn) FlowStats(ctx context.Context, table uint8, cookie, mask flows.Cookie) ([]flows.FlowStats, error) {
+	filter := ofp13.FlowFilter{Table: table, Cookie: uint64(cookie), CookieMask: uint64(mask)}
+	k, err := c.request(ctx, ofp13.TypeMultipartReply, func(b []byte, xid uint32) ([]byte, error) {
+		return ofp13.AppendFlowStatsRequest(b, xid, ofp13.MultipartFlow, filter)
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer c.forget(k)
+	d := &Dump{}
+	if err := c.collect(ctx, k, d.takeFlows); err != nil {
+		return nil, fmt.Errorf("openflow: %s: flow statistics of table %d: %w", c.peer, table, err)
+	}
+	return d.Flows, nil
+}
+
 // Ports reads the ports of the switch.
 func (c *Conn) Ports(ctx context.Context) ([]PortDesc, error) {
 	k, err := c.request(ctx, ofp13.TypeMultipartReply, func(b []byte, xid uint32) ([]byte, error) {
