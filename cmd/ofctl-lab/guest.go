@@ -12,7 +12,8 @@ func newGuest(a *app) *cobra.Command {
 Their network cards are ports that are bound by their iface-id, as all others are.`,
 	}
 	group(cmd)
-	cmd.AddCommand(newGuestXML(a), newGuestDefine(a), newGuestStart(a), newGuestStop(a), newGuestStatus(a), newGuestConsole(a), newGuestUndefine(a))
+	cmd.AddCommand(newGuestXML(a), newGuestImport(a), newGuestDefine(a), newGuestStart(a), newGuestStop(a),
+		newGuestStatus(a), newGuestConsole(a), newGuestUndefine(a))
 	return cmd
 }
 

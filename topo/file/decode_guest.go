@@ -69,7 +69,7 @@ func (d *decoder) kind(n ast.Node) {
 			k.NICs = names
 		}
 	}
-	if len(k.NICs) < k.MaxNICs && k.nicName(len(k.NICs)) == "" {
+	if len(k.NICs) < k.MaxNICs && k.NICName(len(k.NICs)) == "" {
 		fs.wrong(fs.values["nics"], "nics", fmt.Sprintf("the last of the nics of kind %s, %s, does not end in a number to count on from", name, k.NICs[len(k.NICs)-1]),
 			fmt.Sprintf("name a numbered one last, or all %d (max_nics)", k.MaxNICs))
 		return
@@ -214,7 +214,7 @@ func (d *decoder) nics(fs *fields, g *Guest, k Kind) {
 	}
 	names, macs := map[string]bool{}, map[topo.MAC]string{}
 	for i, n := range items {
-		p, ok := d.nic(fs, n, g, nicDefaults{k.nicName(i), k.TrunkProfile})
+		p, ok := d.nic(fs, n, g, nicDefaults{k.NICName(i), k.TrunkProfile})
 		if !ok {
 			continue
 		}

@@ -89,7 +89,7 @@ func (w *writer) guest(g Guest, k Kind, ports map[string]topo.Port) {
 		w.line("    nics:")
 	}
 	for i, n := range g.NICs {
-		w.line("      - %s", nic(g, n, ports[n.Port], nicDefaults{k.nicName(i), k.TrunkProfile}))
+		w.line("      - %s", nic(g, n, ports[n.Port], nicDefaults{k.NICName(i), k.TrunkProfile}))
 	}
 }
 

@@ -109,9 +109,9 @@ func bootsFrom(kind string) (bus, why string) {
 	return "", ""
 }
 
-// nicName is the guest's name of its network card i, counted from 0; "" if the last name
+// NICName is the guest's name of its network card i, counted from 0; "" if the last name
 // cannot be counted on.
-func (k Kind) nicName(i int) string {
+func (k Kind) NICName(i int) string {
 	if i < len(k.NICs) {
 		return k.NICs[i]
 	}
