@@ -1,6 +1,8 @@
 package controller
 
 import (
+	"strings"
+
 	"github.com/ofctl-lab/ofctl-lab/controller/api"
 	"github.com/ofctl-lab/ofctl-lab/topo"
 )
@@ -55,6 +57,9 @@ func (v *view) apiNetwork(n *topo.Network) api.Network {
 		}
 	}
 	if mtu, err := topo.MTU(v.model.meta.Underlay.MTU, n.Encap, v.model.OverIPv6()); err == nil {
+		if n.IsWire() {
+			mtu -= topo.WireOverhead
+		}
 		out.Status.MTU = mtu
 	}
 	return out
@@ -65,7 +70,11 @@ func (v *view) apiPort(p *topo.Port) api.Port {
 }
 
 func networkSpec(n *topo.Network) api.NetworkSpec {
-	return api.NetworkSpec{Tenant: n.Tenant, Name: n.Name, Encap: n.Encap.String(), Key: n.Key, Subnets: n.Subnets, Answer: n.Answer.String()}
+	out := api.NetworkSpec{Tenant: n.Tenant, Name: n.Name, Type: n.Type.String(), Encap: n.Encap.String(), Key: n.Key, Subnets: n.Subnets, Answer: n.Answer.String()}
+	if n.IsWire() {
+		out.Carrier = n.Carrier.String()
+	}
+	return out
 }
 
 func portSpec(p *topo.Port) api.PortSpec {
@@ -96,9 +105,23 @@ func topoNetwork(s api.NetworkSpec) (topo.Network, error) {
 	if err := n.Encap.UnmarshalText([]byte(s.Encap)); err != nil {
 		return n, &topo.Problem{Object: "network " + s.FullName(), Field: "encap", What: err.Error(), Hint: "use gre, vxlan or geneve"}
 	}
+	wrong := func(field string, err error) error {
+		what, hint, _ := strings.Cut(err.Error(), "; ")
+		return &topo.Problem{Object: "network " + s.FullName(), Field: field, What: what, Hint: hint}
+	}
 	if s.Answer != "" {
 		if err := n.Answer.UnmarshalText([]byte(s.Answer)); err != nil {
-			return n, &topo.Problem{Object: "network " + s.FullName(), Field: "answer", What: err.Error()}
+			return n, wrong("answer", err)
+		}
+	}
+	if s.Type != "" {
+		if err := n.Type.UnmarshalText([]byte(s.Type)); err != nil {
+			return n, wrong("type", err)
+		}
+	}
+	if s.Carrier != "" {
+		if err := n.Carrier.UnmarshalText([]byte(s.Carrier)); err != nil {
+			return n, wrong("carrier", err)
 		}
 	}
 	return n, nil

@@ -22,7 +22,7 @@ func hostAttributes(h *topo.Host) []attribute {
 }
 
 func networkAttributes(n *topo.Network) []attribute {
-	return []attribute{{"encap", n.Encap.String()}, {"key", fmt.Sprint(n.Key)}, {"subnets", joined(n.Subnets)}, {"answer", n.Answer.String()}}
+	return []attribute{{"type", n.Type.String()}, {"carrier", n.Carrier.String()}, {"encap", n.Encap.String()}, {"key", fmt.Sprint(n.Key)}, {"subnets", joined(n.Subnets)}, {"answer", n.Answer.String()}}
 }
 
 func portAttributes(p *topo.Port) []attribute {
@@ -193,6 +193,9 @@ func portInterrupted(old, next *topo.Snapshot, p *topo.Port, host string) string
 			return fmt.Sprintf("leaves network %s", network)
 		}
 		a, b := old.Network(network), next.Network(network)
+		if a.Type != b.Type {
+			return fmt.Sprintf("network %s, which is of type %s, becomes one of type %s", network, a.Type, b.Type)
+		}
 		if a.Encap != b.Encap || a.Key != b.Key {
 			return fmt.Sprintf("network %s goes from %s %d to %s %d: until all hosts have followed, traffic between hosts is lost", network, a.Encap, a.Key, b.Encap, b.Key)
 		}

@@ -56,7 +56,7 @@ var steps = []step{
 	{example: "ofctl-lab lab exec host1 -- ovs-vsctl show", want: `Bridge br-int`},
 
 	{example: "ofctl-lab get ports", want: `(?m)^red-b +up +host2`},
-	{example: "ofctl-lab get networks -o wide", want: `(?m)^red/web +gre +1000001`},
+	{example: "ofctl-lab get networks -o wide", want: `(?m)^red/web +overlay +gre +1000001`},
 	{example: "ofctl-lab get host host1 -o json", want: `"tep": "192.168.200.20"`},
 	{example: "ofctl-lab describe port red-a", want: `(?m)^spoofed-mac `},
 	{example: "ofctl-lab describe network red/web", want: `(?m)^Tunnel key: +1000001`},

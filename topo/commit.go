@@ -376,6 +376,13 @@ func (c *commit) dirtyPorts() map[string]bool {
 			}
 		}
 	}
+	for name, n := range c.networks {
+		if old := c.old.Network(name); n != nil && old != nil && n.Type != old.Type {
+			for _, p := range c.new.PortsIn(name) { // what is learned differs
+				dirty[p.Name] = true
+			}
+		}
+	}
 	for name := range c.resolved {
 		if o := lookup(c.new.observations, name, byObservedHost); o != nil {
 			for _, plug := range o.byIface {

@@ -35,6 +35,10 @@ func randomTxn(t *rapid.T, s *topo.Snapshot) *topo.Txn {
 			n := topo.Network{Tenant: tenant, Name: name, Encap: topo.Encap(rapid.IntRange(1, 3).Draw(t, "encap")),
 				Key: uint32(rapid.IntRange(0, 3).Draw(t, "key")), Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")},
 				Answer: topo.Answer(rapid.IntRange(0, 1).Draw(t, "answer"))}
+			if rapid.IntRange(0, 3).Draw(t, "wire") == 0 {
+				n.Type, n.Subnets, n.Answer = topo.TypeWire, nil, topo.AnswerBound
+				n.Carrier = topo.Carrier(rapid.IntRange(0, 1).Draw(t, "carrier"))
+			}
 			x.PutTenant(topo.Tenant{Name: tenant})
 			x.PutNetwork(n)
 		case 4, 5, 6:
@@ -46,6 +50,10 @@ func randomTxn(t *rapid.T, s *topo.Snapshot) *topo.Txn {
 				}
 			} else {
 				p.Network = pick(someNetworks)
+				if n := s.Network(p.Network); n != nil && n.IsWire() {
+					x.PutPort(p)
+					continue
+				}
 				p.Addresses = []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(1, 5).Draw(t, "address"))})}
 			}
 			if rapid.IntRange(0, 2).Draw(t, "profile") > 0 {
@@ -189,6 +197,7 @@ func TestLaws(t *testing.T) {
 			}
 			checkInvariants(t, next, ids)
 			checkLearned(t, next)
+			checkWires(t, next)
 			checkSharing(t, s, next, changes)
 			s = next
 		}
@@ -215,6 +224,28 @@ func TestLaws(t *testing.T) {
 			t.Fatal("replacing the topology by itself:", err)
 		}
 	})
+}
+
+// checkWires holds that a wire has two ends at most, none of them on a trunk or with addresses.
+func checkWires(t *rapid.T, s *topo.Snapshot) {
+	for _, n := range s.Networks() {
+		if !n.IsWire() {
+			continue
+		}
+		if ports := s.PortsIn(n.FullName()); len(ports) > 2 || len(n.Subnets) > 0 {
+			t.Fatalf("wire %s has %d ports and subnets %v", n.FullName(), len(ports), n.Subnets)
+		}
+		for _, m := range s.Segment(n.ID).Members {
+			if m.Learned != nil {
+				t.Fatalf("wire %s learns at port %s", n.FullName(), m.Port.Name)
+			}
+		}
+		for _, p := range s.PortsIn(n.FullName()) {
+			if p.Trunk != nil || len(p.Addresses) > 0 {
+				t.Fatalf("port %s on wire %s: %+v", p.Name, n.FullName(), p)
+			}
+		}
+	}
 }
 
 // checkInvariants recomputes from the outside what a Snapshot keeps as indexes.

@@ -289,7 +289,7 @@ func (l *learner) review(name string) {
 	for _, a := range was.attachments() {
 		n := l.c.old.Network(a.network)
 		now := l.c.new.Network(a.network)
-		if now != nil && now.ID == n.ID && keeps[a.network] {
+		if now != nil && now.ID == n.ID && keeps[a.network] && !now.IsWire() {
 			continue
 		}
 		if m := l.c.old.memberOf(was, n.ID); m != nil && m.Learned != nil {
@@ -336,7 +336,7 @@ func (l *learner) apply(e learning) {
 // present reports whether the port is in the network and bound where it was seen.
 func (l *learner) present(p *Port, n *Network, e learning) bool {
 	plug := l.c.new.effective(p)
-	if plug == nil || e.op == opLearn && (plug.host != e.Host || plug.ofport != e.OFPort) {
+	if plug == nil || n.IsWire() || e.op == opLearn && (plug.host != e.Host || plug.ofport != e.OFPort) {
 		return false
 	}
 	return slices.ContainsFunc(p.attachments(), func(a attachment) bool { return a.network == n.FullName() })
@@ -437,13 +437,13 @@ func (l *learner) ports() []string {
 }
 
 // of is what is learned at the port in the network, nil at a port that learns
-// nothing. was is what it had before.
-func (l *learner) of(p *Port, network ID, was *Learned) *Learned {
+// nothing and on a wire, which looks at no MAC. was is what it had before.
+func (l *learner) of(p *Port, n *Network, was *Learned) *Learned {
 	limit := p.MACLimit()
-	if limit == 0 {
+	if limit == 0 || n.IsWire() {
 		return nil
 	}
-	now := &Learned{MACs: l.macsOf(p, network), Full: l.learned(p.ID) >= limit}
+	now := &Learned{MACs: l.macsOf(p, n.ID), Full: l.learned(p.ID) >= limit}
 	if was != nil && was.Full == now.Full && slices.Equal(was.MACs, now.MACs) {
 		return was
 	}

@@ -25,7 +25,7 @@ const (
 // tunnel endpoints are IPv6 addresses. 1500 gives 1458 for GRE with a key and
 // 1450 for VXLAN and Geneve, 20 less over IPv6. It is an error if less than 576
 // bytes are left, or underlayMTU is above 65,535. On a trunk take TrunkOverhead
-// off; Snapshot.PortMTU does all this for a port.
+// off, on a wire WireOverhead; Snapshot.PortMTU does all this for a port.
 func MTU(underlayMTU int, encap Encap, ipv6 bool) (int, error) {
 	overhead := ethernetHeader + ipv4Header
 	if ipv6 {
@@ -53,8 +53,24 @@ func MTU(underlayMTU int, encap Encap, ipv6 bool) (int, error) {
 // carries priority bits may travel inside the tunnel (IEEE 802.1Q section 9.6).
 const TrunkOverhead = vlanTag
 
+// WireOverhead is how many bytes less an interface on a wire has: room for two tags
+// of the guests' own (IEEE 802.1Q section 9.5: a customer's under a provider's), so
+// that a guest's VLANs have the MTU of its interface.
+const WireOverhead = 2 * vlanTag
+
+// overhead is how many bytes less than its network's MTU the attachment's interface has.
+func (a attachment) overhead(n *Network) int {
+	switch {
+	case n.IsWire():
+		return WireOverhead
+	case a.sub != nil:
+		return TrunkOverhead
+	}
+	return 0
+}
+
 // PortMTU is the MTU in bytes for a port's interface: the least of its networks'
-// MTUs, less TrunkOverhead on a trunk. It takes the tunnels to run over IPv6 if
+// MTUs, less TrunkOverhead on a trunk and WireOverhead on a wire. It takes the tunnels to run over IPv6 if
 // any host's endpoint does. It is an error if there is no such port, or if less
 // is left than a network needs: 1280 with an IPv6 subnet, 576 otherwise.
 func (s *Snapshot) PortMTU(port string, underlayMTU int) (int, error) {
@@ -69,9 +85,7 @@ func (s *Snapshot) PortMTU(port string, underlayMTU int) (int, error) {
 		if err != nil {
 			return 0, fmt.Errorf("port %s: network %s: %w", port, a.network, err)
 		}
-		if a.sub != nil {
-			mtu -= TrunkOverhead
-		}
+		mtu -= a.overhead(n)
 		if needs := n.minMTU(); mtu < needs {
 			return 0, fmt.Errorf("port %s: network %s: underlay MTU %d leaves %d bytes, and the network needs %d; raise it to %d or more",
 				port, a.network, underlayMTU, mtu, needs, underlayMTU+needs-mtu)
@@ -105,12 +119,15 @@ func (s *Snapshot) CheckMTU(underlayMTU int) error {
 			ps.add(&Problem{Object: object, What: what, Hint: hint})
 			continue
 		}
+		most := 0
 		for _, p := range s.PortsIn(n.FullName()) {
-			if p.Trunk != nil {
-				mtu -= TrunkOverhead
-				break
+			for _, a := range p.attachments() {
+				if a.network == n.FullName() {
+					most = max(most, a.overhead(n))
+				}
 			}
 		}
+		mtu -= most
 		if needs := n.minMTU(); mtu < needs {
 			ps.add(&Problem{Object: object,
 				What: fmt.Sprintf("underlay MTU %d leaves guests %d bytes, and the network needs %d", underlayMTU, mtu, needs),

@@ -66,7 +66,12 @@ type Network struct {
 	Key uint32 `json:"key"`
 	// KeyAllocated says that the key was allocated rather than asked for.
 	KeyAllocated bool `json:"key_allocated,omitempty"`
-	// Subnets are the network's address ranges, without host bits and disjoint.
+	// Type is what the network does with frames, and Carrier what a wire does with
+	// the link of its ends; CarrierIgnore on any other network.
+	Type    NetworkType `json:"type,omitempty"`
+	Carrier Carrier     `json:"carrier,omitempty"`
+	// Subnets are the network's address ranges, without host bits and disjoint;
+	// none on a wire.
 	Subnets []netip.Prefix `json:"subnets,omitempty"`
 	// Answer says for which ports of the network ARP requests are answered.
 	Answer Answer `json:"answer,omitempty"`

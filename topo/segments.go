@@ -44,7 +44,7 @@ func (c *commit) rebuildSegments(learned *learner) {
 			if was != nil {
 				m.Learned = was.Learned
 			}
-			m.Learned = learned.of(p, n.ID, m.Learned)
+			m.Learned = learned.of(p, n, m.Learned)
 			if was != nil && *was == *m {
 				m = was
 			}

@@ -66,6 +66,7 @@ func (c *commit) checkNetwork(n *Network) {
 			What: fmt.Sprintf("there is no tenant %q", n.Tenant),
 			Hint: c.suggest(KindTenant, n.Tenant, "declare the tenant, or correct the name")})
 	}
+	c.checkNetworkType(n)
 	if len(n.Subnets) > maxSubnets {
 		c.problems.add(&Problem{Object: object, Field: "subnets", What: fmt.Sprintf("%d subnets are more than %d", len(n.Subnets), maxSubnets),
 			Hint: "spread them over several networks"})
@@ -324,7 +325,11 @@ func (c *commit) checkRosters() {
 		c.deriveMAC(p, macs)
 	}
 	for _, name := range names {
-		if n := c.new.Network(name); n != nil {
+		switch n := c.new.Network(name); {
+		case n == nil:
+		case n.IsWire():
+			c.checkWire(n, seats[name])
+		default:
 			c.checkAddresses(n, seats[name])
 		}
 	}

@@ -97,7 +97,7 @@ func describeHost(t *tables, h *api.Host) {
 }
 
 func describeNetwork(t *tables, f format, n *api.Network, ports []api.Port) {
-	t.fields("Network", n.FullName(), "UUID", n.UUID.String(), "Encapsulation", n.Encap,
+	t.fields("Network", n.FullName(), "UUID", n.UUID.String(), "Type", n.Type, "Carrier", n.Carrier, "Encapsulation", n.Encap,
 		"Tunnel key", fmt.Sprintf("%d (%s)", n.Key, keyFrom(*n)), "Subnets", join(n.Subnets),
 		"Answers for", n.Answer+" ports", "MTU for guests", mtu(n.Status.MTU), "Hosts", strings.Join(n.Status.Hosts, ", "),
 		"Ports", fmt.Sprintf("%d, %d of them up", n.Status.Ports, n.Status.PortsUp))

@@ -221,15 +221,15 @@ func tenantTable(t *tables, f format, tenants []api.Tenant) {
 }
 
 func networkTable(t *tables, f format, networks []api.Network) {
-	heading := []string{"NETWORK", "ENCAP", "KEY", "SUBNETS", "PORTS", "UP", "HOSTS", "MTU"}
+	heading := []string{"NETWORK", "TYPE", "ENCAP", "KEY", "SUBNETS", "PORTS", "UP", "HOSTS", "MTU"}
 	if f == formatWide {
-		heading = append(heading, "KEY FROM", "ID", "UUID")
+		heading = append(heading, "KEY FROM", "CARRIER", "ID", "UUID")
 	}
 	rows := make([][]string, 0, len(networks))
 	for _, n := range networks {
-		row := []string{n.FullName(), n.Encap, utoa(n.Key), join(n.Subnets), strconv.Itoa(n.Status.Ports), strconv.Itoa(n.Status.PortsUp), strings.Join(n.Status.Hosts, ","), mtu(n.Status.MTU)}
+		row := []string{n.FullName(), n.Type, n.Encap, utoa(n.Key), join(n.Subnets), strconv.Itoa(n.Status.Ports), strconv.Itoa(n.Status.PortsUp), strings.Join(n.Status.Hosts, ","), mtu(n.Status.MTU)}
 		if f == formatWide {
-			row = append(row, keyFrom(n), utoa(n.ID), n.UUID.String())
+			row = append(row, keyFrom(n), n.Carrier, utoa(n.ID), n.UUID.String())
 		}
 		rows = append(rows, row)
 	}

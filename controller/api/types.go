@@ -46,8 +46,10 @@ type Tenant struct {
 type NetworkSpec struct {
 	Tenant  string         `json:"tenant" doc:"Name of the tenant that owns the network"`
 	Name    string         `json:"name" doc:"Name, unique within the tenant"`
+	Type    string         `json:"type,omitempty" enum:"overlay,wire" doc:"overlay: a logical L2 segment (default); wire: a cable between exactly two ports, which carries every frame untouched"`
 	Encap   string         `json:"encap" enum:"gre,vxlan,geneve" doc:"Tunnel encapsulation"`
 	Key     uint32         `json:"key,omitempty" doc:"Tunnel key: GRE 1…4294967295, VXLAN and Geneve 1…16777215; allocated when left out"`
+	Carrier string         `json:"carrier,omitempty" enum:"ignore,propagate" doc:"What the end of a wire shows its guest when the other end has no link: ignore (default): nothing; propagate: no link either"`
 	Subnets []netip.Prefix `json:"subnets,omitempty" doc:"Subnets of the network"`
 	Answer  string         `json:"answer,omitempty" enum:"bound,declared" doc:"Ports whose addresses are answered (ARP): bound, those on some host (default); declared, those that are down too"`
 }

@@ -7,7 +7,11 @@ import (
 
 // Priorities in classify.
 const (
+	classifyWire       = 400 // a wire's frames, whatever they are
 	classifyDoubleTag  = 300
+	classifyProtocol   = 270 // control frames, by Ethernet type
+	classifyControl    = 260 // by address
+	classifyControlAny = 250
 	classifyMember     = 200 // a network's frames
 	classifyMemberTag  = 190 // those with priority bits
 	classifyTrunkRest  = 50
@@ -22,6 +26,7 @@ func classifyHost(r *rows, h *topo.Host) {
 	for _, tpid := range []uint64{etherVLAN, etherSTag} {
 		r.drop(Classify, classifyDoubleTag, DropDoubleTag, match().With(flows.EthType, flows.U(tpid)))
 	}
+	classifyControlFrames(r)
 	for e := topo.GRE; e <= topo.Geneve; e++ {
 		if n := h.Tunnel(e); n != 0 {
 			r.drop(Classify, classifyTunnelRest, DropUnknownKey, match().With(flows.InPort, flows.U(uint64(n))))

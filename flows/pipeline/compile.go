@@ -116,6 +116,10 @@ func hostParts(parts map[flows.PartID]*flows.Part, h *topo.Host) {
 // tunnel only where it has a member elsewhere too.
 func segmentPart(parts map[flows.PartID]*flows.Part, h *topo.Host, seg *topo.Segment) error {
 	n := seg.Network
+	if n.IsWire() {
+		wirePart(parts, h, seg)
+		return nil
+	}
 	r := &rows{owner: n.ID}
 	var tunnel uint32
 	for _, m := range seg.Members {
@@ -152,6 +156,10 @@ func on(h *topo.Host, seg *topo.Segment) networkOn {
 // memberPart are the rows of one member of a network, local or remote.
 func memberPart(parts map[flows.PartID]*flows.Part, on networkOn, m *topo.Member) {
 	h, seg := on.host, on.seg
+	if seg.Network.IsWire() {
+		wireMemberPart(parts, h, seg, m)
+		return
+	}
 	here := localTo(m, h)
 	if here == nil && !isRemote(m, h) {
 		delete(parts, memberID(seg, m))

@@ -99,7 +99,7 @@ func checked(t interface{ Fatal(...any) }, s *flows.State) {
 func TestCheckRefuses(t *testing.T) {
 	cookie := flows.NewCookie(uint8(FeatL2), Generation, 1)
 	for name, f := range map[string]*flows.Flow{
-		"match":             {Table: uint8(L2Dst), Cookie: cookie, Match: match().With(flows.InPort, flows.U(1)), Goto: uint8(Output)},
+		"match":             {Table: uint8(L2Dst), Cookie: cookie, Match: match().With(flows.TunID, flows.U(1)), Goto: uint8(Output)},
 		"write":             {Table: uint8(L2Dst), Cookie: cookie, Apply: []flows.Action{flows.Set(flows.TunID, flows.U(1))}, Goto: uint8(Output)},
 		"next":              {Table: uint8(L2Dst), Cookie: cookie, Goto: 80},
 		"copy":              {Table: uint8(L2Dst), Cookie: cookie, Apply: []flows.Action{flows.ToController{MaxLen: 14, Meter: flows.MeterMin}}, Goto: uint8(Output)},
@@ -291,6 +291,7 @@ func randomChange(t *rapid.T, s *topo.Snapshot, tx *topo.Txn) {
 	case "network":
 		tx.PutTenant(topo.Tenant{Name: "t"})
 		tx.PutNetwork(topo.Network{Tenant: "t", Name: network, Encap: rapid.SampledFrom(encaps).Draw(t, "encap"),
+			Type:    rapid.SampledFrom([]topo.NetworkType{topo.TypeOverlay, topo.TypeOverlay, topo.TypeWire}).Draw(t, "type"),
 			Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}, Answer: rapid.SampledFrom(answers).Draw(t, "answer")})
 	case "port":
 		p := topo.Port{Name: port, Network: "t/" + network}

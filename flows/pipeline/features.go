@@ -39,6 +39,13 @@ const (
 	DropTakenMAC        Feature = 0xa1
 	DropMACLimit        Feature = 0xa2
 	DropPortDown        Feature = 0xb0
+	DropLLDP            Feature = 0x90
+	DropSTP             Feature = 0x91
+	DropSlow            Feature = 0x92
+	DropCisco           Feature = 0x93
+	Drop8021X           Feature = 0x94
+	DropPause           Feature = 0x95
+	DropNoFarEnd        Feature = 0x96
 )
 
 // Generation is the cookie generation of this pipeline: raised when a release
@@ -73,7 +80,7 @@ var features = map[Feature]featureDoc{
 	DropSpoofedIPv6:     {"spoofed-ipv6", "IPv6 source is not the port's"},
 	DropSpoofedND:       {"spoofed-nd", "neighbour advertisement for an address that is not the port's"},
 	DropIPv6NotDeclared: {"ipv6-not-declared", "IPv6 from a port that declares IPv4 addresses only"},
-	DropControlFrame:    {"control-frame", "link-local control frame (STP, LACP, LLDP: 01:80:c2:00:00:0x)"},
+	DropControlFrame:    {"control-frame", "link-local control frame of none of the protocols below (01:80:c2:00:00:0x)"},
 	DropUnknownUnicast:  {"unknown-unicast", "destination MAC unknown in a network whose ports are all known"},
 	DropSplitHorizon:    {"split-horizon", "came from a tunnel and would leave by one"},
 	DropPortDown:        {"port-down", "to a declared port that is bound nowhere, in a network that answers for those"},
@@ -81,6 +88,13 @@ var features = map[Feature]featureDoc{
 	DropInvalidSource:   {"invalid-source", "source MAC is a group address or zero"},
 	DropTakenMAC:        {"taken-mac", "from another port of profile switch, with the MAC that this port declares"},
 	DropMACLimit:        {"mac-limit", "source MAC is not learned, and the port has as many as it may"},
+	DropLLDP:            {"control-lldp", "LLDP (IEEE 802.1AB), which is for the next switch and not for those behind it"},
+	DropSTP:             {"control-stp", "spanning tree (STP, RSTP, MSTP, PVST+)"},
+	DropSlow:            {"control-lacp", "a Slow Protocol (LACP, marker, OAM, ESMC: IEEE 802.3 annex 57A)"},
+	DropCisco:           {"control-cdp", "CDP, VTP, DTP, PAgP or UDLD (01:00:0c:cc:cc:cc)"},
+	Drop8021X:           {"control-8021x", "port authentication (EAPOL, IEEE 802.1X)"},
+	DropPause:           {"control-pause", "MAC Control (PAUSE, priority flow control: IEEE 802.3 clause 31)"},
+	DropNoFarEnd:        {"no-far-end", "the other end of the wire is bound nowhere, or on a host without a tunnel to it"},
 }
 
 // IsDrop reports whether rows with this feature drop.

@@ -15,7 +15,8 @@ func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 // world is the overlay that the golden files show: two tenants with the same
 // addresses on two hosts, all three encapsulations, a trunk with different VLAN
 // IDs at its two ends, one of them a switch with learned MACs behind it, an IPv6 port,
-// a port on a third host, and one on none, in a network that answers for it.
+// a port on a third host, one on none, in a network that answers for it, and three
+// wires: across hosts, within one, and with one end only.
 func world(t testing.TB) *topo.Snapshot {
 	t.Helper()
 	tx := topo.Empty().Begin()
@@ -58,6 +59,26 @@ func world(t testing.TB) *topo.Snapshot {
 	tx = s.Begin()
 	learn(tx, s, "sw1-et1", "red/web", topo.MAC{2, 0, 0, 0, 2, 1})
 	learn(tx, s, "sw1-et1", "blue/web", topo.MAC{2, 0, 0, 0, 2, 2})
+	return wires(t, commit(t, tx))
+}
+
+// wires adds the wires, and after the rest, so that the others keep their numbers.
+func wires(t testing.TB, s *topo.Snapshot) *topo.Snapshot {
+	t.Helper()
+	tx := s.Begin()
+	tx.PutNetwork(topo.Network{Tenant: "red", Name: "wire", Type: topo.TypeWire, Encap: topo.GRE, Key: 1000003})
+	tx.PutNetwork(topo.Network{Tenant: "blue", Name: "patch", Type: topo.TypeWire, Encap: topo.Geneve, Key: 10})
+	tx.PutNetwork(topo.Network{Tenant: "blue", Name: "loose", Type: topo.TypeWire, Encap: topo.GRE, Key: 1000004})
+	tx.PutPort(topo.Port{Name: "sw1-et2", MAC: topo.MAC{2, 0, 0, 0, 1, 3}, Profile: topo.ProfileSwitch, Network: "red/wire"})
+	tx.PutPort(topo.Port{Name: "sw2-et2", MAC: topo.MAC{2, 0, 0, 0, 1, 4}, Network: "red/wire"})
+	tx.PutPort(topo.Port{Name: "sw2-et3", MAC: topo.MAC{2, 0, 0, 0, 1, 5}, Network: "blue/patch"})
+	tx.PutPort(topo.Port{Name: "sw3-et3", MAC: topo.MAC{2, 0, 0, 0, 1, 6}, Network: "blue/patch"})
+	tx.PutPort(topo.Port{Name: "sw2-et4", MAC: topo.MAC{2, 0, 0, 0, 1, 7}, Network: "blue/loose"})
+	bind(tx, "sw1-et2", 1, 4)
+	bind(tx, "sw2-et2", 3, 2)
+	bind(tx, "sw2-et3", 3, 3)
+	bind(tx, "sw3-et3", 3, 4)
+	bind(tx, "sw2-et4", 3, 5)
 	return commit(t, tx)
 }
 

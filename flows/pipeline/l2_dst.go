@@ -7,7 +7,8 @@ import (
 
 // Priorities in l2_dst.
 const (
-	l2Control   = 200
+	l2Wire      = 200
+	l2WireRest  = 190 // above multicast, which a wire does not flood
 	l2Standby   = 110 // before l2Known, for those that others have sent here already
 	l2Known     = 100
 	l2Multicast = 50
@@ -16,8 +17,6 @@ const (
 
 // l2DstHost are the rows that every host has.
 func l2DstHost(r *rows) {
-	r.drop(L2Dst, l2Control, DropControlFrame,
-		match().WithMask(flows.EthDst, flows.U(0x0180c2000000), flows.U(0xfffffffffff0)))
 	r.add(row{Table: L2Dst, Priority: l2Multicast, Feature: FeatL2,
 		Match: match().WithMask(flows.EthDst, flows.U(1<<40), flows.U(1<<40)), Next: Flood})
 	r.drop(L2Dst, 0, DropNoRow, match())

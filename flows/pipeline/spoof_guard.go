@@ -54,11 +54,7 @@ func spoofGuardPeer(r *rows, tep netip.Addr) {
 // Those that let a frame through also tell the controller of it while the member
 // is on standby here and watched: its guest has arrived.
 func spoofGuardMember(r *rows, h *topo.Host, n *topo.Network, m *topo.Member) {
-	g := guard{r: r, in: inNetwork(n).With(flows.InPort, flows.U(uint64(m.OFPort)))}
-	if isAwaited(m) {
-		meter, _ := meterOf(h, m)
-		g.tell = []flows.Action{flows.ToController{MaxLen: arrivalLen, Meter: meter}}
-	}
+	g := guardOf(r, h, n, m)
 	addresses := memberAddresses(m)
 	switch {
 	case m.Port.Profile == topo.ProfileSwitch:
@@ -78,6 +74,16 @@ func spoofGuardMember(r *rows, h *topo.Host, n *topo.Network, m *topo.Member) {
 	}
 	g.pass(guardOtherTypes, g.in.With(flows.EthSrc, g.mac), L2Dst)
 	g.drop(guardRest, DropSpoofedMAC, g.in)
+}
+
+// guardOf is the guard of a member, as localTo returns it.
+func guardOf(r *rows, h *topo.Host, n *topo.Network, here *topo.Member) guard {
+	g := guard{r: r, in: inNetwork(n).With(flows.InPort, flows.U(uint64(here.OFPort)))}
+	if isAwaited(here) {
+		meter, _ := meterOf(h, here)
+		g.tell = []flows.Action{flows.ToController{MaxLen: arrivalLen, Meter: meter}}
+	}
+	return g
 }
 
 // guard writes one member's rows.

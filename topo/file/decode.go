@@ -136,7 +136,7 @@ func (d *decoder) tenant(n ast.Node) {
 }
 
 func (d *decoder) network(n ast.Node, tenant string) {
-	fs, ok := d.mapping(n, "a network", "name", "uuid", "encap", "key", "subnets", "answer")
+	fs, ok := d.mapping(n, "a network", "name", "uuid", "type", "encap", "key", "carrier", "subnets", "answer")
 	if !ok {
 		return
 	}
@@ -147,7 +147,9 @@ func (d *decoder) network(n ast.Node, tenant string) {
 	v := topo.Network{
 		Tenant: tenant, Name: name,
 		UUID:    parsed(fs, "uuid", parseUUID),
+		Type:    parsed(fs, "type", topo.ParseNetworkType),
 		Encap:   parsed(fs, "encap", topo.ParseEncap),
+		Carrier: parsed(fs, "carrier", topo.ParseCarrier),
 		Subnets: parsedList(fs, "subnets", parsePrefix),
 		Answer:  parsed(fs, "answer", topo.ParseAnswer),
 	}

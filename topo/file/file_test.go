@@ -228,6 +228,15 @@ func randomFile(t *rapid.T) file.File {
 			if rapid.Bool().Draw(t, "key") {
 				v.Key, key = key, key+1
 			}
+			if rapid.IntRange(0, 3).Draw(t, "wire") == 0 {
+				v.Type, v.Subnets, v.Answer = topo.TypeWire, nil, topo.AnswerBound
+				v.Carrier = topo.Carrier(rapid.IntRange(0, 1).Draw(t, "carrier"))
+				f.Topology.Networks = append(f.Topology.Networks, v)
+				for _, end := range []string{"one", "two"}[:rapid.IntRange(0, 2).Draw(t, "ends")] {
+					f.Topology.Ports = append(f.Topology.Ports, topo.Port{Name: fmt.Sprintf("wire-%d-%s", len(f.Topology.Networks), end), Network: v.FullName()})
+				}
+				continue
+			}
 			f.Topology.Networks = append(f.Topology.Networks, v)
 			networks = append(networks, v.FullName())
 		}

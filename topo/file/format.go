@@ -109,9 +109,15 @@ func (w *writer) tenant(t topo.Tenant, networks []topo.Network) {
 	w.line("    networks:")
 	for _, n := range networks {
 		o := w.object(topo.KindNetwork, n.Name, n.FullName(), n.UUID)
+		if n.Type != topo.TypeOverlay {
+			o.put("type", n.Type.String())
+		}
 		o.put("encap", n.Encap.String())
 		if n.Key != 0 && !n.KeyAllocated {
 			o.put("key", fmt.Sprint(n.Key))
+		}
+		if n.Carrier != topo.CarrierIgnore {
+			o.put("carrier", n.Carrier.String())
 		}
 		if len(n.Subnets) > 0 {
 			o.put("subnets", list(n.Subnets))

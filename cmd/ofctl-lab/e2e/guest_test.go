@@ -26,6 +26,7 @@ type guest struct {
 	// vlan is put on the sentinels this guest sends and expected on those it
 	// gets; 0 for none.
 	vlan uint16
+	last []byte // what carry has seen arrive last
 }
 
 // guest opens the wire of a port, where it is plugged at present.

@@ -34,6 +34,7 @@ ports:
   - {name: left,  host: host1, interface: et1, profile: switch, trunk: {native: red/mgmt, vlans: {10: red/web, 20: blue/web}}}
   - {name: near,  host: host1, interface: et1, profile: switch, trunk: {native: red/mgmt, vlans: {30: red/web, 40: blue/web}}}
   - {name: right, host: host2, interface: et1, profile: switch, trunk: {native: blue/web, vlans: {20: red/web, 120: red/mgmt}}}
+  - {name: mute,  host: host1, interface: et1, profile: switch, trunk: {vlans: {50: green/web}}}
   - {name: red-l,   network: red/web,   host: host1, addresses: [10.4.1.10]}
   - {name: red-r,   network: red/web,   host: host2, addresses: [10.4.1.11]}
   - {name: mgmt-r,  network: red/mgmt,  host: host2, addresses: [10.4.2.11]}
@@ -45,7 +46,7 @@ ports:
 // trunkLab is the lab of trunkTopology with the wires of its guests.
 type trunkLab struct {
 	*testLab
-	left, near, right, redL, redR, mgmtR, blueR, greenL, greenR *guest
+	left, near, right, redL, redR, mgmtR, blueR, greenL, greenR, mute *guest
 }
 
 // TestTrunk: of what a trunk guest sends, each VLAN reaches its network and
@@ -54,7 +55,7 @@ func TestTrunk(t *testing.T) {
 	t.Parallel()
 	l := &trunkLab{testLab: up(t, "k", trunkTopology)}
 	for port, g := range map[string]**guest{"left": &l.left, "near": &l.near, "right": &l.right, "red-l": &l.redL, "red-r": &l.redR,
-		"mgmt-r": &l.mgmtR, "blue-r": &l.blueR, "green-l": &l.greenL, "green-r": &l.greenR} {
+		"mgmt-r": &l.mgmtR, "blue-r": &l.blueR, "green-l": &l.greenL, "green-r": &l.greenR, "mute": &l.mute} {
 		*g = l.guest(t, port)
 	}
 	t.Run("every ID of a trunk", func(t *testing.T) { everyTrunkID(t, l) })
@@ -313,34 +314,6 @@ func serviceTag(t *testing.T, l *trunkLab) {
 		"near 0": "untagged", "right 0": "120", "mgmt-r 0": "untagged",
 		"near 10": "30 802.1ad", "right 10": "20", "red-l 10": "untagged", "red-r 10": "untagged",
 		"near 20": "40 802.1ad", "right 20": "untagged", "blue-r 20": "untagged",
-	})
-}
-
-// controlFrames: LLDP, STP and LACP end at the first switch.
-func controlFrames(t *testing.T, l *trunkLab) {
-	marker := t.Name() + ";"
-	to := func(last byte) net.HardwareAddr { return net.HardwareAddr{0x01, 0x80, 0xc2, 0, 0, last} }
-	frame := func(g *guest, dst byte, header []byte, tags ...tag) []byte {
-		// The experiment's type and payload replaced by the protocol's own.
-		f := tagged(g.mac, to(dst), "", tags...)
-		return append(append(f[:12+4*len(tags):12+4*len(tags)], header...), fmt.Appendf(nil, "%-60s", marker)...)
-	}
-	protocols := map[byte][]byte{
-		0x00: {0, 39, 0x42, 0x42, 3, 0, 0, 0, 0}, // STP over LLC, IEEE 802.1D-2004 clause 9
-		0x02: {0x88, 0x09, 1, 1},                 // LACP, IEEE 802.1AX-2014 clause 6
-		0x03: {0x88, 0x8e, 1, 1},                 // EAPOL, IEEE 802.1X-2010 clause 11
-		0x0e: {0x88, 0xcc, 2, 7, 4},              // LLDP, IEEE 802.1AB-2016 clause 7
-	}
-	var fromTrunk, fromAccess [][]byte
-	for _, dst := range slices.Sorted(maps.Keys(protocols)) {
-		fromTrunk = append(fromTrunk, frame(l.left, dst, protocols[dst]), frame(l.left, dst, protocols[dst], tag{cTag, 0, 10}))
-		fromAccess = append(fromAccess, frame(l.redL, dst, protocols[dst]))
-	}
-	send := func() { l.left.send(t, fromTrunk...); l.redL.send(t, fromAccess...) }
-	l.mustDrop(t, drop{"host1", "control-frame", "host host1"}, marker, len(fromTrunk)+len(fromAccess), send, l.toLeft()...)
-	t.Run("control", func(t *testing.T) {
-		l.mustPass(t, "host1", "table=60,priority=400,dl_dst=01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0,actions=goto_table:70", marker, send,
-			way{l.redL, l.near}) // another host drops them once more
 	})
 }
 
