@@ -43,6 +43,12 @@ lab: build ## bring up the two-host lab and show it at work (LAB=FILE for anothe
 	bin/ofctl-lab lab up $(LAB)
 	bin/ofctl-lab lab demo
 
+.PHONY: lab-vm
+lab-vm: build guest-image ## bring up two KVM hosts, each with a virtual machine and a namespace, and show all pings; needs root
+	@.ci/deps lab vm
+	bin/ofctl-lab lab up configs/topologies/two-kvm-hosts.yaml
+	bin/ofctl-lab --lab two-kvm-hosts lab demo
+
 .PHONY: lab-down
 lab-down: build ## remove every trace of the lab
 	bin/ofctl-lab lab down "$$(sed -n "s/^name: *//p" $(LAB))"

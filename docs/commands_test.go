@@ -105,6 +105,18 @@ var steps = []step{
 	{example: "ofctl-lab lab down", want: `two-hosts is gone`, after: `test -z "$(ls /run/netns)"`},
 }
 
+// vmSteps run the examples that need virtual machines, in a lab of their own.
+var vmSteps = []step{
+	{example: "ofctl-lab lab console vm1 --log", before: "ofctl-lab lab up configs/topologies/two-kvm-hosts.yaml", want: `BusyBox`},
+	{example: "ofctl-lab lab console vm1", want: `connected; leave with Ctrl-\]`},
+	{example: "ofctl-lab lab exec host1/vm1 -- ping -c 1 10.1.1.2", want: `1 packets received`},
+	{example: "ofctl-lab lab reboot vm1", want: `guest vm1 on host1: answers for 10.1.1.1`},
+	{example: "ofctl-lab lab stop vm1", want: `guest vm1 is off`, after: "! ofctl-lab lab status | grep -F 'vm1-eth0  host1  vm1      eth0       yes'"},
+	{example: "ofctl-lab lab start vm1", want: `guest vm1 on host1: answers for 10.1.1.1`},
+	{example: "ofctl-lab lab reboot vm1 --force", want: `guest vm1 on host1: answers for 10.1.1.1`},
+	{example: "ofctl-lab lab stop vm1 --force", want: `guest vm1 is off`, after: `ofctl-lab lab down && test -z "$(ls /run/netns)"`},
+}
+
 const ssh = `#!/bin/sh
 shift # root@host3
 exec ofctl-lab lab exec host2 -- "$@"
@@ -133,11 +145,11 @@ func TestEveryExampleHasAStep(t *testing.T) {
 		inHelp[strings.TrimSpace(line)] = "ofctl-lab --help"
 	}
 	for line, where := range inHelp {
-		if !slices.ContainsFunc(steps, func(s step) bool { return s.example == line }) {
+		if !slices.ContainsFunc(slices.Concat(steps, vmSteps), func(s step) bool { return s.example == line }) {
 			t.Errorf("%s: say in the table steps how this is run:\n%s", where, line)
 		}
 	}
-	for _, s := range steps {
+	for _, s := range slices.Concat(steps, vmSteps) {
 		if inHelp[s.example] == "" {
 			t.Errorf("no help has the example of a step: %s", s.example)
 		}
@@ -148,6 +160,36 @@ func TestEveryExampleHasAStep(t *testing.T) {
 func TestCommandExamples(t *testing.T) {
 	m := newMachine(t)
 	m.install("ssh", ssh)
+	m.take(steps)
+}
+
+// So do those that need virtual machines.
+func TestVMCommandExamples(t *testing.T) {
+	m := newMachine(t)
+	m.installGuestImage()
+	m.take(vmSteps[:1]) // the lab is up
+	for _, line := range vmReadme(t) {
+		m.run(line)
+	}
+	m.take(vmSteps[1:])
+}
+
+// vmReadme are the lines of the README's block that begin where make lab-vm ends.
+func vmReadme(t *testing.T) []string {
+	t.Helper()
+	for _, e := range examples(t, "../README.md") {
+		if _, rest, ok := strings.Cut(e.text, "make lab-vm\n"); ok {
+			return strings.Split(rest, "\n")
+		}
+	}
+	t.Fatal("the README has no block with make lab-vm")
+	return nil
+}
+
+// take runs steps and holds them to what they have to show.
+func (m *machine) take(steps []step) {
+	t := m.t
+	t.Helper()
 	libvirt := sync.OnceValue(func() bool { return m.startLibvirt("host1") })
 	for _, s := range steps {
 		if s.libvirt && !libvirt() {

@@ -149,6 +149,30 @@ func (m *machine) install(name, script string) {
 	}
 }
 
+// installGuestImage gives the checkout what make guest-image builds. It skips,
+// loudly, where there is none, or no qemu.
+func (m *machine) installGuestImage() {
+	m.t.Helper()
+	_, err := exec.LookPath("qemu-system-x86_64")
+	if err != nil {
+		err = fmt.Errorf("%w (make vm-deps installs it)", err)
+	}
+	image, aerr := filepath.Abs("../bin/guest")
+	err = errors.Join(err, aerr)
+	if _, serr := os.Stat(filepath.Join(image, "vmlinuz")); serr != nil {
+		err = errors.Join(err, fmt.Errorf("%w (make guest-image builds it)", serr))
+	}
+	if err != nil && os.Getenv("CI") == "true" {
+		m.t.Fatal(err)
+	}
+	if err != nil {
+		m.t.Skip("SKIPPED: examples with virtual machines:", err)
+	}
+	if err := os.Symlink(image, filepath.Join(m.dir, "bin", "guest")); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
 // checkout is a copy of what a reader has after make build.
 func checkout(t *testing.T) string {
 	t.Helper()

@@ -25,7 +25,8 @@ Nothing is created outside the lab's own namespaces. Needs root.`,
 	}
 	group(cmd)
 	cmd.AddCommand(newLabUp(a), newLabDown(a), newLabStatus(a), newLabList(a), newLabExec(a), newLabDemo(a),
-		newLabPlug(a), newLabUnplug(a), newLabMove(a))
+		newLabPlug(a), newLabUnplug(a), newLabMove(a),
+		newLabStart(a), newLabStop(a), newLabReboot(a), newLabConsole(a), newLabRunGuest())
 	return cmd
 }
 
@@ -113,17 +114,22 @@ func newLabList(a *app) *cobra.Command {
 }
 
 func newLabExec(a *app) *cobra.Command {
+	var stdin bool
 	cmd := &cobra.Command{
-		Use:   "exec HOST[/NETNS] -- COMMAND…",
+		Use:   "exec HOST[/GUEST] -- COMMAND…",
 		Short: "Run a command on a host or in a guest of the lab",
 		Long: `Run a command in the namespace of a host, or of a guest on it. Open vSwitch's
 programs then work on that host's switch. HOST "net" is the lab's own namespace,
 with the underlay's bridge and the controller.
 
+In a virtual machine its guest agent runs the command, and what it prints is shown
+when it has ended. It has no input but with --stdin, which is read to its end before.
+
 The exit status is that of the command.`,
 		Example: `  ofctl-lab lab exec host1/red-a -- ping -c 1 10.1.1.2
-  ofctl-lab lab exec host1 -- ovs-vsctl show`,
-		Args: args(2, -1, "HOST[/NETNS] and a command"),
+  ofctl-lab lab exec host1 -- ovs-vsctl show
+  ofctl-lab lab exec host1/vm1 -- ping -c 1 10.1.1.2`,
+		Args: args(2, -1, "HOST[/GUEST] and a command"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target, err := lab.ParseTarget(args[0])
 			if err != nil {
@@ -140,9 +146,22 @@ The exit status is that of the command.`,
 			if err != nil {
 				return err
 			}
+			spec, err := a.labs().Spec(name)
+			if err != nil {
+				return err
+			}
+			c := lab.Cmd{Argv: argv, Stdin: a.in, Stdout: a.out, Stderr: a.err}
 			ctx, stop := leaveInterruptsToChild(cmd.Context())
+			if spec.IsMachine(target) {
+				// No terminal's interrupt reaches the guest.
+				stop()
+				ctx = cmd.Context()
+				if !stdin {
+					c.Stdin = nil
+				}
+			}
 			defer stop()
-			code, err := a.labs().Exec(ctx, name, target, lab.Cmd{Argv: argv, Stdin: a.in, Stdout: a.out, Stderr: a.err})
+			code, err := a.labs().Exec(ctx, name, target, c)
 			if err != nil {
 				return err
 			}
@@ -152,6 +171,7 @@ The exit status is that of the command.`,
 			return nil
 		},
 	}
+	cmd.Flags().BoolVarP(&stdin, "stdin", "i", false, "give the standard input to a command in a virtual machine")
 	// Flags behind HOST are the command's.
 	cmd.Flags().SetInterspersed(false)
 	return cmd

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,7 +66,8 @@ type member struct {
 	port    string
 	vlan    uint16
 	host    string
-	netns   string
+	netns   string // or the virtual machine, if it is one
+	machine bool
 	device  string
 	mac     net.HardwareAddr
 	addr    netip.Addr
@@ -79,9 +81,10 @@ func newLabDemo(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show a lab at work: who reaches whom, and with which tunnel key",
-		Long: `Show a lab at work. In each network, ports on different hosts ping each other, and
-the underlay is captured meanwhile: encapsulation and tunnel key of what was seen
-must be the network's. Between any two tenants, frames are sent straight at the
+		Long: `Show a lab at work. In each network, ports on different hosts ping each other
+(those of virtual machines from inside, by the guest agent), and the underlay is
+captured meanwhile: encapsulation and tunnel key of what was seen must be the
+network's. Between namespaces of any two tenants, frames are sent straight at the
 other's MAC and IP address, and to everybody; none may arrive, while those to
 everybody must arrive in the own network.
 
@@ -147,13 +150,15 @@ func (l *openedLab) demo(ctx context.Context) (*demo, error) {
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	between := tenantPairs(members)
+	// Frames of one's own making are sent and captured in a namespace.
+	inReach := slices.DeleteFunc(slices.Clone(members), func(m member) bool { return m.machine })
+	between := tenantPairs(inReach)
 	d.Isolation = make([]isolation, len(between))
 	g, gctx = errgroup.WithContext(ctx)
 	g.SetLimit(demoParallel)
 	for i, p := range between {
 		g.Go(func() (err error) {
-			d.Isolation[i], err = l.tryCross(gctx, p, members)
+			d.Isolation[i], err = l.tryCross(gctx, p, inReach)
 			return err
 		})
 	}
@@ -175,10 +180,10 @@ func (l *openedLab) members(ctx context.Context) ([]member, error) {
 		networks[n.FullName()] = n
 	}
 	var out []member
-	for _, at := range l.spec.Attachments {
-		i := slices.IndexFunc(ports, func(p api.Port) bool { return p.Name == at.Port })
+	add := func(in member) error {
+		i := slices.IndexFunc(ports, func(p api.Port) bool { return p.Name == in.port })
 		if i < 0 {
-			return nil, fmt.Errorf("port %s of lab %s is not declared in its controller; run ofctl-lab lab up FILE again", at.Port, l.name)
+			return fmt.Errorf("port %s of lab %s is not declared in its controller; run ofctl-lab lab up FILE again", in.port, l.name)
 		}
 		p := ports[i]
 		for _, sub := range parts(p.PortSpec) {
@@ -186,20 +191,28 @@ func (l *openedLab) members(ctx context.Context) ([]member, error) {
 			if j < 0 {
 				continue
 			}
-			m := member{network: networks[sub.Network], port: p.Name, vlan: sub.VLAN, host: at.Host, netns: at.Netns, device: at.Interface, addr: sub.Addresses[j]}
+			m := in
+			m.network, m.vlan, m.addr = networks[sub.Network], sub.VLAN, sub.Addresses[j]
 			if m.mac, err = net.ParseMAC(p.MAC); err != nil {
-				return nil, fmt.Errorf("port %s: %w", p.Name, err)
-			}
-			if m.netns == "" {
-				m.netns = at.Port
-			}
-			if m.device == "" {
-				m.device = "eth0"
+				return fmt.Errorf("port %s: %w", p.Name, err)
 			}
 			if m.vlan != 0 {
 				m.device = fmt.Sprintf("%s.%d", m.device, m.vlan)
 			}
 			out = append(out, m)
+		}
+		return nil
+	}
+	for _, at := range l.spec.Attachments {
+		if err := add(member{port: at.Port, host: at.Host, netns: cmp.Or(at.Netns, at.Port), device: cmp.Or(at.Interface, "eth0")}); err != nil {
+			return nil, err
+		}
+	}
+	for _, v := range l.spec.Machines {
+		for _, n := range v.NICs {
+			if err := add(member{port: n.Port, host: v.Host, netns: v.Name, machine: true, device: n.Name}); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return out, nil
@@ -229,6 +242,10 @@ func crossHostPairs(members []member) [][2]member {
 			}
 			count[n]++
 			out = append(out, [2]member{a, b})
+			// From a virtual machine and to it are two ways: it answers, or it asks.
+			if a.machine || b.machine {
+				out = append(out, [2]member{b, a})
+			}
 		}
 	}
 	return out
@@ -277,6 +294,16 @@ func ownAnswer(members []member, pair [2]member) *member {
 // average is the average round-trip time in ping's last line, in milliseconds.
 var average = regexp.MustCompile(`= [0-9.]+/([0-9.]+)/`)
 
+// pingCommand is how a pings b. The ping of a virtual machine may be busybox's,
+// which resolves no names and takes whole seconds.
+func pingCommand(a, b member) []string {
+	argv := []string{"ping", "-q", "-c", "3", "-W", "1", "-I", a.device}
+	if !a.machine {
+		argv = append(argv, "-n", "-i", "0.2")
+	}
+	return append(argv, b.addr.String())
+}
+
 // tryReach pings from a to b and looks at the underlay meanwhile.
 func (l *openedLab) tryReach(ctx context.Context, a, b member) (reach, error) {
 	r := reach{Network: a.network.FullName(), Encap: a.network.Encap, Key: a.network.Key, From: a.String(), To: b.String()}
@@ -285,7 +312,7 @@ func (l *openedLab) tryReach(ctx context.Context, a, b member) (reach, error) {
 		return r, err
 	}
 	defer underlay.Close()
-	out, err := l.m.Output(ctx, l.name, lab.Target{Host: a.host, Netns: a.netns}, "ping", "-n", "-q", "-c", "3", "-i", "0.2", "-W", "1", "-I", a.device, b.addr.String())
+	out, err := l.m.Output(ctx, l.name, lab.Target{Host: a.host, Netns: a.netns}, pingCommand(a, b)...)
 	if ctx.Err() != nil {
 		return r, ctx.Err()
 	}
@@ -343,6 +370,15 @@ func verdict(ok bool) string {
 	return "FAILED"
 }
 
+// attachmentIn is the attachment whose port a member's text begins with.
+func attachmentIn(spec lab.Spec, member string) (lab.Attachment, bool) {
+	i := slices.IndexFunc(spec.Attachments, func(at lab.Attachment) bool { return strings.HasPrefix(member, at.Port+" ") })
+	if i < 0 {
+		return lab.Attachment{}, false
+	}
+	return spec.Attachments[i], true
+}
+
 // nextCommands are commands worth trying, with names of this lab.
 func nextCommands(l *openedLab, d *demo) []string {
 	var out []string
@@ -353,19 +389,24 @@ func nextCommands(l *openedLab, d *demo) []string {
 		at := l.spec.Attachments[0]
 		add("describe port %s", at.Port)
 		add("dump-flows %s --port %s", at.Host, at.Port)
-		if len(d.Reach) > 0 {
-			to := strings.Fields(d.Reach[0].To)
-			from := strings.Fields(d.Reach[0].From)
-			for _, x := range l.spec.Attachments {
-				if x.Port == from[0] {
-					at = x
-				}
+		for _, r := range d.Reach {
+			from, fok := attachmentIn(l.spec, r.From)
+			to, tok := attachmentIn(l.spec, r.To)
+			if !fok || !tok {
+				continue // one that is switched off and on, not unplugged
 			}
-			add("lab exec %s -- ping -c 3 %s", execTarget(at), to[1])
-			add("lab unplug %s", to[0])
-			add("lab plug %s", to[0])
-			add("lab move %s %s", to[0], at.Host)
+			add("lab exec %s -- ping -c 3 %s", execTarget(from), strings.Fields(r.To)[1])
+			add("lab unplug %s", to.Port)
+			add("lab plug %s", to.Port)
+			add("lab move %s %s", to.Port, from.Host)
+			break
 		}
+	}
+	if len(l.spec.Machines) > 0 {
+		v := l.spec.Machines[0]
+		add("lab exec %s/%s -- ip addr", v.Host, v.Name)
+		add("lab console %s", v.Name)
+		add("lab reboot %s", v.Name)
 	}
 	add("dump-flows --drops")
 	add("lab down %s", l.name)

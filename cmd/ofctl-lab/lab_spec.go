@@ -9,7 +9,8 @@ import (
 )
 
 // labSpec is the lab that a topology file describes. Ports without a host are
-// not attached anywhere: they wait for their iface-id to show up.
+// not attached anywhere: they wait for their iface-id to show up. So do guests
+// without a host.
 func labSpec(t *topology) (lab.Spec, error) {
 	spec := lab.Spec{Name: t.Name, Underlay: lab.Underlay{Subnets: t.Underlay.Subnets, MTU: t.Underlay.MTU}}
 	for _, h := range t.snapshot.Hosts() {
@@ -24,6 +25,12 @@ func labSpec(t *topology) (lab.Spec, error) {
 			return lab.Spec{}, err
 		}
 		spec.Attachments = append(spec.Attachments, a)
+	}
+	for i, g := range t.Guests {
+		if g.Host == "" {
+			continue // somebody else starts it
+		}
+		spec.Machines = append(spec.Machines, lab.Machine{Machine: t.machines[i], Host: g.Host})
 	}
 	if err := spec.Check(); err != nil {
 		return lab.Spec{}, err

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,8 +23,8 @@ func newLabStatus(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show whether all of a lab is as it should be",
-		Long: `Show a lab's controller, hosts and ports, as they are. Exit status 1 if something is
-not as it should be.`,
+		Long: `Show a lab's controller, hosts, virtual machines and ports, as they are. Exit status 1
+if something is not as it should be.`,
 		Example: "  ofctl-lab lab status\n  ofctl-lab lab status --lab two-hosts -o json",
 		Args:    args(0, 0, "no arguments; choose a lab with --lab"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -102,8 +104,12 @@ func printLabStatus(t *tables, s *labStatus) {
 	if s.Controller.Running {
 		controller = "process " + strconv.Itoa(s.Controller.PID) + " at " + s.Controller.Addr.String() + ", " + s.Socket
 	}
-	t.fields("Lab", s.Name, "Phase", string(s.Phase), "Underlay", join(s.Underlay.Subnets)+", MTU "+strconv.Itoa(s.Underlay.MTU),
-		"Management", s.Management.String(), "Controller", controller)
+	fields := []string{"Lab", s.Name, "Phase", string(s.Phase), "Underlay", join(s.Underlay.Subnets) + ", MTU " + strconv.Itoa(s.Underlay.MTU),
+		"Management", s.Management.String(), "Controller", controller}
+	if s.Accel != "" {
+		fields = append(fields, "Accelerator", strings.TrimSuffix(string(s.Accel)+"; "+s.AccelNote, "; "))
+	}
+	t.fields(fields...)
 	t.gap()
 	rows := make([][]string, 0, len(s.Hosts))
 	for _, h := range s.Hosts {
@@ -112,6 +118,18 @@ func printLabStatus(t *tables, s *labStatus) {
 	}
 	t.table([]string{"HOST", "TEP", "MANAGEMENT", "DATAPATH", "OVSDB-SERVER", "VSWITCHD", "UNDERLAY", "OVSDB", "OPENFLOW", "ERROR"}, rows)
 	t.gap()
+	if len(s.Machines) > 0 {
+		rows = rows[:0]
+		for _, v := range s.Machines {
+			pid := ""
+			if v.PID > 0 {
+				pid = strconv.Itoa(v.PID)
+			}
+			rows = append(rows, []string{v.Name, v.Host, v.Kind, string(v.Phase), pid, v.VNC, v.Why})
+		}
+		t.table([]string{"GUEST", "HOST", "KIND", "PHASE", "PROCESS", "VNC", "WHY"}, rows)
+		t.gap()
+	}
 	states := map[string]api.PortStatus{}
 	for _, p := range s.Ports {
 		states[p.Name] = p.Status
@@ -123,9 +141,9 @@ func printLabStatus(t *tables, s *labStatus) {
 		if why == "" {
 			why = st.Message
 		}
-		rows = append(rows, []string{at.Port, at.Host, at.Netns, at.Interface, yesNo(at.Plugged), ofport(uint32(at.OFPort)), string(st.State), why})
+		rows = append(rows, []string{at.Port, at.Host, cmp.Or(at.Netns, at.Machine), at.Interface, yesNo(at.Plugged), ofport(uint32(at.OFPort)), string(st.State), why})
 	}
-	t.table([]string{"PORT", "HOST", "NETNS", "INTERFACE", "PLUGGED", "OFPORT", "STATE", "WHY"}, rows)
+	t.table([]string{"PORT", "HOST", "GUEST", "INTERFACE", "PLUGGED", "OFPORT", "STATE", "WHY"}, rows)
 }
 
 func running(b bool) string {

@@ -17,14 +17,20 @@ import (
 
 	"github.com/ofctl-lab/ofctl-lab/controller/api"
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
+	"github.com/ofctl-lab/ofctl-lab/datapath/qemu"
 )
 
 // downTimeout bounds taking down a lab that did not come up.
 const downTimeout = 20 * time.Second
 
+// guestTimeout is how long a lab with virtual machines may take, if nothing else
+// is said: under TCG some need minutes to boot.
+const guestTimeout = 10 * time.Minute
+
 type upOptions struct {
 	timeout time.Duration
 	keep    bool
+	accel   string
 }
 
 func newLabUp(a *app) *cobra.Command {
@@ -33,7 +39,8 @@ func newLabUp(a *app) *cobra.Command {
 		Use:   "up FILE",
 		Short: "Build the lab of a topology file",
 		Long: `Build the lab of a topology file: start its controller and its hosts, let the hosts
-join, apply the topology, attach the guests, and wait until every port is up.
+join, apply the topology, attach the guests, and wait until every port is up and
+every virtual machine gives its sign of readiness on the network.
 
 Run again it completes what is missing, and with a changed file it applies the
 difference. If it fails or is interrupted, a lab that was not there before is
@@ -53,13 +60,20 @@ removed again.`,
 			if err != nil {
 				return err
 			}
+			if !slices.Contains(accels, o.accel) {
+				return usagef("--accel %q is none of %s", o.accel, strings.Join(accels, ", "))
+			}
 			if os.Geteuid() != 0 {
 				return errors.New("a lab is made of network namespaces: run lab up as root")
+			}
+			if len(spec.Machines) > 0 && !cmd.Flags().Changed("timeout") {
+				o.timeout = guestTimeout
 			}
 			return a.labUp(cmd.Context(), t, spec, o)
 		},
 	}
-	cmd.Flags().DurationVar(&o.timeout, "timeout", time.Minute, "how long the lab may take until every port is up")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", time.Minute, "how long the lab may take until all is up (10m with virtual machines)")
+	addAccelFlag(cmd, &o.accel)
 	cmd.Flags().BoolVar(&o.keep, "keep-on-failure", false, "leave a lab that did not come up as it is, for a look")
 	addOutputFlag(cmd)
 	return cmd
@@ -97,8 +111,12 @@ func (a *app) labUp(ctx context.Context, t *topology, spec lab.Spec, o upOptions
 	if err := a.emit(ports, func(t *tables, f format) { portTable(t, f, ports) }); err != nil {
 		return err
 	}
-	a.progress("lab %s is up after %.1f s: %d hosts, %d networks, %d ports", spec.Name, time.Since(begun).Seconds(),
-		len(spec.Hosts), len(t.Topology.Networks), len(ports))
+	guests := ""
+	if n := len(spec.Machines); n > 0 {
+		guests = fmt.Sprintf(", %d virtual machines", n)
+	}
+	a.progress("lab %s is up after %.1f s: %d hosts, %d networks, %d ports%s", spec.Name, time.Since(begun).Seconds(),
+		len(spec.Hosts), len(t.Topology.Networks), len(ports), guests)
 	return nil
 }
 
@@ -124,6 +142,12 @@ func (a *app) bringUp(ctx context.Context, m *lab.Manager, t *topology, spec lab
 	if o.keep {
 		up.OnFailure = lab.Keep
 	}
+	if up.Supervisor, err = labSupervisor(); err != nil {
+		return nil, err
+	}
+	if o.accel != accelAuto {
+		up.Accel = qemu.Accel(o.accel)
+	}
 	if err := m.Up(ctx, spec, up); err != nil {
 		return nil, because(ctx, err)
 	}
@@ -131,11 +155,17 @@ func (a *app) bringUp(ctx context.Context, m *lab.Manager, t *topology, spec lab
 	if err != nil {
 		return nil, err
 	}
-	return ports, a.awaitSwitches(ctx, d)
+	if err := a.awaitSwitches(ctx, d); err != nil {
+		return nil, err
+	}
+	return ports, because(ctx, a.awaitGuests(ctx, m, spec.Name))
 }
 
 // because is err with why ctx ended, if that is more than a deadline.
 func because(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
 	if cause := context.Cause(ctx); cause != nil && cause != ctx.Err() {
 		return fmt.Errorf("%w (%w)", err, cause)
 	}
@@ -187,6 +217,11 @@ func (a *app) awaitPorts(ctx context.Context, d *daemon, spec lab.Spec) ([]api.P
 	attached := map[string]bool{}
 	for _, at := range spec.Attachments {
 		attached[at.Port] = true
+	}
+	for _, v := range spec.Machines {
+		for _, n := range v.NICs {
+			attached[n.Port] = true
+		}
 	}
 	var ports []api.Port
 	last := -1

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,6 +23,14 @@ func play(role string) int {
 		return playController(os.Getenv("LAB_TEST_ADDR"))
 	case "up":
 		return playUp()
+	case "supervisor":
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		if err := RunMachine(ctx, os.Args[len(os.Args)-1]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
 	default:
 		fmt.Fprintln(os.Stderr, "unknown role", role)
 		return 2

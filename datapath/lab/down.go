@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -54,14 +55,18 @@ func (l *instance) down(ctx context.Context) error {
 	if err := l.update(func(st *state) { st.Phase = PhaseStopping }); err != nil {
 		return err
 	}
-	// The controller first: it would report each switch that goes.
-	var daemons []process
+	// The controller first: it would report each switch that goes. Then the machines,
+	// which take their ports out of the switches.
+	var machines, daemons []process
 	for key, p := range l.st.Processes {
-		if key != controllerKey {
+		switch {
+		case strings.Contains(key, "/machine/"):
+			machines = append(machines, p)
+		case key != controllerKey:
 			daemons = append(daemons, p)
 		}
 	}
-	for _, ps := range [][]process{{l.st.Processes[controllerKey]}, daemons} {
+	for _, ps := range [][]process{{l.st.Processes[controllerKey]}, machines, daemons} {
 		if err := stop(ctx, stillAlive(ps...)); err != nil {
 			return err
 		}

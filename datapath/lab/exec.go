@@ -13,10 +13,11 @@ import (
 	"time"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
+	"github.com/ofctl-lab/ofctl-lab/datapath/qemu"
 )
 
-// Target is a place in a lab: a guest, or a host if Netns is empty, or the lab's
-// own namespace if Host is "net".
+// Target is a place in a lab: a guest (a namespace, or a virtual machine by its
+// name), or a host if Netns is empty, or the lab's own namespace if Host is "net".
 type Target struct {
 	Host, Netns string
 }
@@ -79,9 +80,15 @@ var ErrNotStarted = errors.New("cannot be started")
 // and the signal's number if a signal ended it. Open vSwitch's programs work on
 // the target's host, and in the lab's own namespace on none. When ctx is done the
 // program is killed, and the error is that of ctx.
+//
+// In a virtual machine the guest's agent runs it: what it reads is given to it
+// whole, what it writes comes when it has ended, and it is not killed.
 func (m *Manager) Exec(ctx context.Context, lab string, t Target, c Cmd) (code int, err error) {
 	if len(c.Argv) == 0 {
 		return -1, fmt.Errorf("lab %s: exec %s: there is no command", lab, t)
+	}
+	if spec, err := m.Spec(lab); err == nil && spec.IsMachine(t) {
+		return m.execInMachine(ctx, lab, t, c)
 	}
 	ns, err := m.Namespace(lab, t)
 	if err != nil {
@@ -112,6 +119,25 @@ func (m *Manager) Exec(ctx context.Context, lab string, t Target, c Cmd) (code i
 	default:
 		return -1, fmt.Errorf("lab %s: exec %s: %s: %w", lab, t, c.Argv[0], err)
 	}
+}
+
+func (m *Manager) execInMachine(ctx context.Context, lab string, t Target, c Cmd) (code int, err error) {
+	where := fmt.Sprintf("lab %s: exec %s", lab, t)
+	dctx, cancel := context.WithTimeout(ctx, agentTimeout)
+	defer cancel()
+	agent, err := qemu.DialAgent(dctx, m.machineDir(lab, t.Host, t.Netns))
+	if err != nil {
+		return -1, fmt.Errorf("%s: %w; see `lab status` and `lab console %s`", where, err, t.Netns)
+	}
+	defer agent.Close()
+	code, err = agent.Exec(ctx, qemu.GuestCommand{Argv: c.Argv, Env: c.Env, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr})
+	if errors.Is(err, qemu.ErrNotStarted) {
+		err = fmt.Errorf("%w: %w", ErrNotStarted, err)
+	}
+	if err != nil {
+		return -1, fmt.Errorf("%s: %w", where, err)
+	}
+	return code, nil
 }
 
 // Output runs a program as Exec does and returns what it printed; an exit code

@@ -284,6 +284,9 @@ func (m *Manager) Plug(ctx context.Context, lab string, a Attachment, o PlugOpti
 func (m *Manager) Unplug(ctx context.Context, lab, port string) error {
 	return m.edit(ctx, lab, "unplug "+port, func(l *instance) error {
 		a, ok := l.st.Spec.attachment(port)
+		if v, is := l.st.Spec.machinePort(port); is {
+			return fmt.Errorf("it is a NIC of guest %s; `lab stop %s` unplugs all of them", v.Name, v.Name)
+		}
 		if !ok {
 			return errors.New("the lab has no such port; `lab status` lists them")
 		}

@@ -58,13 +58,13 @@ func twoHosts(name string) Spec {
 			{Name: "host2", TEP: netip.MustParseAddr("192.168.200.21")},
 		},
 		Attachments: []Attachment{
-			guest("red-a", "host1", "10.1.1.1/24"), guest("red-b", "host2", "10.1.1.2/24"),
-			guest("blue-a", "host1", "10.1.1.1/24"), guest("blue-b", "host2", "10.1.1.2/24"),
+			member("red-a", "host1", "10.1.1.1/24"), member("red-b", "host2", "10.1.1.2/24"),
+			member("blue-a", "host1", "10.1.1.1/24"), member("blue-b", "host2", "10.1.1.2/24"),
 		},
 	}
 }
 
-func guest(port, host, addr string) Attachment {
+func member(port, host, addr string) Attachment {
 	p := netip.MustParsePrefix(addr)
 	last := p.Addr().AsSlice()
 	return Attachment{

@@ -20,7 +20,7 @@ func TestUpDown(t *testing.T) {
 	before := machine(t)
 	m := New(t.TempDir())
 	s := twoHosts(testLab(t, "a"))
-	second := guest("red-c", "host1", "10.1.2.1/24")
+	second := member("red-c", "host1", "10.1.2.1/24")
 	second.Netns, second.Interface = "red-a", "eth1" // two ports, one namespace
 	s.Attachments = append(s.Attachments, second)
 	for range 2 {
@@ -145,7 +145,7 @@ func TestUpResumes(t *testing.T) {
 
 	// Another spec: a host and a port more, a port fewer, one moved.
 	s.Hosts = append(s.Hosts, Host{Name: "host3", TEP: netip.MustParseAddr("192.168.200.22")})
-	s.Attachments = append(s.Attachments[1:], guest("green", "host3", "10.2.0.1/24"))
+	s.Attachments = append(s.Attachments[1:], member("green", "host3", "10.2.0.1/24"))
 	s.Attachments[1].Host = "host2" // blue-a
 	ready()
 	if _, err := m.Namespace(s.Name, Target{"host1", "red-a"}); err == nil {

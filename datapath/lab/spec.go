@@ -27,6 +27,7 @@ type Spec struct {
 	Underlay    Underlay     `json:"underlay"`
 	Hosts       []Host       `json:"hosts"`
 	Attachments []Attachment `json:"attachments,omitempty"`
+	Machines    []Machine    `json:"machines,omitempty"`
 }
 
 // Underlay is the network between the hosts, one Ethernet segment.
@@ -183,17 +184,27 @@ func (s Spec) Check() error {
 		}
 		interfaces[key] = a.Port
 	}
+	if err := s.checkMachines(); err != nil {
+		bad("%w", err)
+	}
 	return errors.Join(errs...)
 }
 
-func (a Attachment) check(lab string) error {
-	if len(a.Port) == 0 || len(a.Port) > 200 {
-		return fmt.Errorf("port name %.40q has %d bytes; use 1 to 200", a.Port, len(a.Port))
+func checkPortName(port string) error {
+	if len(port) == 0 || len(port) > 200 {
+		return fmt.Errorf("port name %.40q has %d bytes; use 1 to 200", port, len(port))
 	}
-	for _, r := range a.Port {
+	for _, r := range port {
 		if r < ' ' || r == 0x7f {
-			return fmt.Errorf("port name %q contains a control character", a.Port)
+			return fmt.Errorf("port name %q contains a control character", port)
 		}
+	}
+	return nil
+}
+
+func (a Attachment) check(lab string) error {
+	if err := checkPortName(a.Port); err != nil {
+		return err
 	}
 	if err := errors.Join(
 		netdev.CheckNamespaceName(a.netns()),
@@ -291,6 +302,13 @@ func (s Spec) managementSubnet() (netip.Prefix, error) {
 		taken = append(taken, a.Addresses...)
 		for _, v := range a.VLANs {
 			taken = append(taken, v.Addresses...)
+		}
+	}
+	for _, v := range s.Machines {
+		for _, n := range v.NICs {
+			for _, a := range n.Addresses {
+				taken = append(taken, netip.PrefixFrom(a, a.BitLen()))
+			}
 		}
 	}
 	for _, m := range managementSubnets {

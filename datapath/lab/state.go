@@ -48,6 +48,9 @@ type state struct {
 	Datapaths  map[string]string     `json:"datapaths"` // host → datapath type in use
 	Processes  map[string]process    `json:"processes"` // "controller", "<host>/ovsdb-server" …
 	Unplugged  []string              `json:"unplugged,omitempty"`
+	Halted     []string              `json:"halted,omitempty"`     // machines that were stopped
+	Supervisor *Command              `json:"supervisor,omitempty"` // of the machines
+	Accel      accel                 `json:"accel,omitzero"`
 	Controller *Command              `json:"controller,omitempty"`
 }
 
@@ -58,6 +61,9 @@ type instance struct {
 	mu   sync.Mutex // guards st, which hosts coming up side by side change
 	st   state
 	busy *os.File
+
+	accelMu sync.Mutex // held while the accelerator is found
+	tell    func(step string)
 }
 
 // Manager works on the labs under one state root. Its methods may be called

@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
+	"github.com/ofctl-lab/ofctl-lab/datapath/qemu"
 )
 
 // Status is a lab as it is.
@@ -22,6 +25,30 @@ type Status struct {
 	Controller  ControllerStatus   `json:"controller"`
 	Hosts       []HostStatus       `json:"hosts"`
 	Attachments []AttachmentStatus `json:"attachments"`
+	// Accel is what machines run on, and AccelNote why if there is more to say.
+	Accel     qemu.Accel      `json:"accel,omitempty"`
+	AccelNote string          `json:"accelNote,omitempty"`
+	Machines  []MachineStatus `json:"machines,omitempty"`
+}
+
+// MachineStatus is a machine as it is.
+type MachineStatus struct {
+	Name  string       `json:"name"`
+	Host  string       `json:"host"`
+	Kind  string       `json:"kind"`
+	Phase MachinePhase `json:"phase"`
+	// PID is qemu's; 0 if it does not run.
+	PID int `json:"pid,omitempty"`
+	// VNC is where its screen is, in its host's namespace.
+	VNC string `json:"vnc,omitempty"`
+	// Console is the file with what its serial console has said.
+	Console string `json:"console"`
+	// Plugged and Ready are when its ports were, and when it was ready since it was
+	// last switched on or reset.
+	Plugged time.Time `json:"plugged,omitzero"`
+	Ready   time.Time `json:"ready,omitzero"`
+	// Why is how far it is, or why it has stopped or failed.
+	Why string `json:"why,omitempty"`
 }
 
 // ControllerStatus is the lab's controller as it is.
@@ -48,11 +75,13 @@ type HostStatus struct {
 	Error string `json:"error,omitempty"`
 }
 
-// AttachmentStatus is an attachment as it is.
+// AttachmentStatus is an attachment, or a machine's NIC, as it is.
 type AttachmentStatus struct {
-	Port      string `json:"port"`
-	Host      string `json:"host"`
-	Netns     string `json:"netns"`
+	Port string `json:"port"`
+	Host string `json:"host"`
+	// Netns is the namespace, or Machine the virtual machine, that has the interface.
+	Netns     string `json:"netns,omitempty"`
+	Machine   string `json:"machine,omitempty"`
 	Interface string `json:"interface"`
 	Device    string `json:"device"`
 	// Plugged says that br-int has the port, with this iface-id.
@@ -69,7 +98,8 @@ func (s Status) Ready() bool {
 		!slices.ContainsFunc(s.Hosts, func(h HostStatus) bool {
 			return !h.OVSDBServer || !h.VSwitchd || !h.Link || !h.IntegrationBridge || h.Error != ""
 		}) &&
-		!slices.ContainsFunc(s.Attachments, func(a AttachmentStatus) bool { return !a.Plugged || a.OFPort <= 0 })
+		!slices.ContainsFunc(s.Attachments, func(a AttachmentStatus) bool { return !a.Plugged || a.OFPort <= 0 }) &&
+		!slices.ContainsFunc(s.Machines, func(v MachineStatus) bool { return v.Phase != MachineReady })
 }
 
 // Status looks at the lab. It needs no lock: while another command works on the
@@ -99,15 +129,46 @@ func (m *Manager) Status(ctx context.Context, name string) (Status, error) {
 	if err := ctx.Err(); err != nil {
 		return Status{}, fmt.Errorf("lab %s: status: %w", name, err)
 	}
-	for _, a := range st.Spec.Attachments {
-		as := AttachmentStatus{Port: a.Port, Host: a.Host, Netns: a.netns(), Interface: a.guestInterface(), Device: a.Device()}
-		i := slices.IndexFunc(st.Spec.Hosts, func(h Host) bool { return h.Name == a.Host })
+	portOf := func(as AttachmentStatus) AttachmentStatus {
+		i := slices.IndexFunc(st.Spec.Hosts, func(h Host) bool { return h.Name == as.Host })
 		if p, ok := ports[i][as.Device]; ok {
-			as.Plugged, as.OFPort, as.Error = p.ifaceID == a.Port, max(p.ofport, 0), p.err
+			as.Plugged, as.OFPort, as.Error = p.ifaceID == as.Port, max(p.ofport, 0), p.err
 		}
-		s.Attachments = append(s.Attachments, as)
+		return as
+	}
+	for _, a := range st.Spec.Attachments {
+		s.Attachments = append(s.Attachments, portOf(AttachmentStatus{
+			Port: a.Port, Host: a.Host, Netns: a.netns(), Interface: a.guestInterface(), Device: a.Device()}))
+	}
+	s.Accel, s.AccelNote = st.Accel.Name, st.Accel.Note
+	for _, v := range st.Spec.Machines {
+		s.Machines = append(s.Machines, l.machineStatus(v))
+		for _, n := range v.NICs {
+			s.Attachments = append(s.Attachments, portOf(AttachmentStatus{
+				Port: n.Port, Host: v.Host, Machine: v.Name, Interface: n.Name, Device: n.Tap}))
+		}
 	}
 	return s, nil
+}
+
+func (l *instance) machineStatus(v Machine) MachineStatus {
+	dir := l.m.machineDir(l.name, v.Host, v.Name)
+	ms := MachineStatus{Name: v.Name, Host: v.Host, Kind: v.Kind, Phase: MachineStopped, Console: filepath.Join(dir, qemu.ConsoleLog)}
+	s, err := readMachineState(dir)
+	switch {
+	case err != nil:
+		ms.Phase, ms.Why = MachineFailed, err.Error()
+	case s.Phase == "":
+		ms.Why = "`lab start` starts it"
+	case s.ended():
+		ms.Phase, ms.Why = s.Phase, s.Why
+	case !s.Supervisor.alive():
+		ms.Phase, ms.Why = MachineFailed, "its supervisor was killed; `lab start` starts it again"
+	default:
+		ms.Phase, ms.PID, ms.VNC, ms.Plugged, ms.Ready = s.Phase, s.QEMU.PID, s.VNC, s.Plugged, s.Ready
+		ms.Why = s.progress(v).Step
+	}
+	return ms
 }
 
 func (l *instance) hostStatus(ctx context.Context, h Host) (HostStatus, map[string]ovsInterface) {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
+	"github.com/ofctl-lab/ofctl-lab/datapath/qemu"
 )
 
 // cleanUpTimeout bounds taking down a lab that failed to come up.
@@ -44,6 +45,11 @@ type UpOptions struct {
 	// has to create br-int. It must be repeatable. Nil makes Up create br-int
 	// itself, with fail_mode=secure and no flows.
 	Join func(JoinInfo) (string, error)
+	// Supervisor is the command that runs [RunMachine] with one more argument, its
+	// dir. Machines need it.
+	Supervisor *Command
+	// Accel is what machines run on; empty is KVM where it works, else TCG.
+	Accel qemu.Accel
 	// OnFailure is for a lab that was not there before.
 	OnFailure FailureMode
 	// Progress, if not nil, is told each step in a few words. It may be called by
@@ -72,6 +78,9 @@ func (m *Manager) Up(ctx context.Context, spec Spec, o UpOptions) error {
 	fresh := errors.Is(err, ErrNoLab)
 	if err != nil && !fresh {
 		return err
+	}
+	if err := l.checkMachineHost(spec, o); err != nil {
+		return fmt.Errorf("lab %s: %w", spec.Name, err)
 	}
 	if fresh {
 		if err := l.claim(spec); err != nil {
@@ -108,15 +117,23 @@ func (l *instance) claim(spec Spec) error {
 }
 
 func (l *instance) up(ctx context.Context, spec Spec, o UpOptions) error {
-	step := func(format string, args ...any) {
-		if o.Progress != nil {
-			o.Progress(fmt.Sprintf(format, args...))
-		}
-	}
+	l.tell = o.Progress
+	step := l.step
 	if err := l.plan(ctx, spec); err != nil {
 		return err
 	}
+	if err := l.pruneMachines(ctx); err != nil {
+		return err
+	}
 	if err := l.prune(ctx); err != nil {
+		return err
+	}
+	if err := l.update(func(st *state) {
+		st.Supervisor = o.Supervisor
+		if o.Accel != "" {
+			st.Accel = accel{Name: o.Accel}
+		}
+	}); err != nil {
 		return err
 	}
 	step("namespaces and bridges of %s", spec.Name)
@@ -157,6 +174,12 @@ func (l *instance) up(ctx context.Context, spec Spec, o UpOptions) error {
 			if err := l.plug(gctx, h.Name, mine, PlugOptions{}); err != nil {
 				return fmt.Errorf("host %s: %w", h.Name, err)
 			}
+			if n := len(spec.machinesOf(h.Name)); n > 0 {
+				step("host %s: %d guests", h.Name, n)
+			}
+			if err := l.ensureMachines(gctx, h.Name); err != nil {
+				return fmt.Errorf("host %s: %w", h.Name, err)
+			}
 			return nil
 		})
 	}
@@ -183,6 +206,13 @@ func (l *instance) up(ctx context.Context, spec Spec, o UpOptions) error {
 		return err
 	}
 	return l.update(func(st *state) { st.Phase, st.Unplugged = PhaseUp, nil })
+}
+
+// step tells of a step, to whoever wants to know.
+func (l *instance) step(format string, args ...any) {
+	if l.tell != nil {
+		l.tell(fmt.Sprintf(format, args...))
+	}
 }
 
 func (l *instance) attachmentsOf(host string) []Attachment {

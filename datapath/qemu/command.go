@@ -43,12 +43,12 @@ const (
 const MaxNICs = slots - slotNIC
 
 // Accel is what executes the guest's instructions.
-type Accel string
+type Accel = guest.Accel
 
 // The accelerators.
 const (
-	KVM Accel = "kvm"
-	TCG Accel = "tcg" // qemu's own translator: works anywhere, ten times slower
+	KVM = guest.AccelKVM
+	TCG = guest.AccelTCG // about ten times slower
 )
 
 // Options are what a command line depends on besides the machine.
