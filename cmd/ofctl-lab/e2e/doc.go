@@ -10,6 +10,8 @@
 // tests). A security test also shows that it could fail: with the flow that
 // defends overridden by a foreign one, the same frames must arrive.
 //
-// The tests need root and the Debian packages openvswitch-switch and iputils-ping.
-// Without them they skip, and with CI=true in the environment they fail.
+// The tests need root and the Debian packages openvswitch-switch and iputils-ping,
+// those of guests under libvirt also libvirt-daemon, qemu-system-x86 and what make
+// guest-image builds. Without them they skip, and with CI=true in the environment
+// they fail.
 package e2e
