@@ -165,8 +165,8 @@ func TestCommandExamples(t *testing.T) {
 
 // So do those that need virtual machines.
 func TestVMCommandExamples(t *testing.T) {
+	needsVMs(t)
 	m := newMachine(t)
-	m.installGuestImage()
 	m.take(vmSteps[:1]) // the lab is up
 	for _, line := range vmReadme(t) {
 		m.run(line)
