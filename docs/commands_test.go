@@ -86,6 +86,9 @@ var steps = []step{
 	{example: "ofctl-lab attach --network red/web --tap --port vm1", onHost: true, want: `vm1`},
 	{example: "ofctl-lab detach --port vm1 --keep", onHost: true, want: `vm1`, after: "ofctl-lab get port vm1 | grep down"},
 
+	{example: "ofctl-lab guest import veos1 --tenant red", libvirt: true, want: `(?s)warning: domain veos1:1: .*red/mgmt, vlans: \{10: red/vlan-10`,
+		before: `sed "s/type='kvm'/type='qemu'/" configs/libvirt/veos1.xml > veos1.xml && virsh net-define configs/libvirt/ovs-net.xml && virsh define veos1.xml`,
+		after:  "virsh undefine veos1 && virsh net-undefine ovs-net"},
 	{example: "ofctl-lab guest define vm1 -f configs/topologies/veos.yaml", onHost: true, libvirt: true, want: `guest vm1: defined`},
 	{example: "ofctl-lab guest start vm1", onHost: true, libvirt: true, want: `guest vm1: started`},
 	{example: "ofctl-lab guest status", onHost: true, libvirt: true, want: `(?m)^vm1 +running +(kvm|qemu) `},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/netip"
 	"os"
@@ -11,13 +12,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/guest"
+	"github.com/ofctl-lab/ofctl-lab/datapath/libvirt"
 	"github.com/ofctl-lab/ofctl-lab/topo"
 	"github.com/ofctl-lab/ofctl-lab/topo/file"
 )
 
 // importOptions are the flags of guest import.
 type importOptions struct {
-	domains, networks         []string
+	guests                    []string // names of libvirt's
+	domains, networks         []string // files
 	name, tenant, encap, host string
 	tep                       string
 }
@@ -25,9 +28,10 @@ type importOptions struct {
 func newGuestImport(a *app) *cobra.Command {
 	var o importOptions
 	cmd := &cobra.Command{
-		Use:   "import --domain FILE… [--network FILE…]",
+		Use:   "import NAME… | --domain FILE… [--network FILE…]",
 		Short: "Make a topology file of libvirt domains",
-		Long: `Make a topology file of libvirt domains and of the networks that they are on, from
+		Long: `Make a topology file of libvirt domains and of the networks that they are on:
+those that this machine's libvirt has under a NAME, and those in files, which are
 the output of virsh dumpxml and virsh net-dumpxml.
 
 The VLANs of port groups and interfaces become networks: an access port's is named
@@ -38,11 +42,13 @@ named on standard error.
 
 Networks have no subnets and ports no addresses, which libvirt does not know; add
 them for addresses to be answered and guarded.`,
-		Example: `  ofctl-lab guest import --domain configs/libvirt/veos1.xml --network configs/libvirt/ovs-net.xml
+		Example: `  ofctl-lab guest import veos1 --tenant red
+  ofctl-lab guest import --domain configs/libvirt/veos1.xml --network configs/libvirt/ovs-net.xml
   ofctl-lab guest import --domain configs/libvirt/veos1.xml --network configs/libvirt/ovs-net.xml --tenant red --encap vxlan --host kvm1 --tep 192.0.2.11`,
-		Args: args(0, 0, "nothing"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			text, err := a.importGuests(o)
+		Args: args(0, -1, "NAME…"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.guests = args
+			text, err := a.importGuests(cmd, o)
 			if err != nil {
 				return err
 			}
@@ -58,29 +64,27 @@ them for addresses to be answered and guarded.`,
 	fl.StringVar(&o.encap, "encap", topo.GRE.String(), "encapsulation of the networks: gre, vxlan or geneve")
 	fl.StringVar(&o.host, "host", "", "host of the guests, with --tep; without it they are on none")
 	fl.StringVar(&o.tep, "tep", "", "the host's tunnel endpoint address")
+	addConnectFlag(cmd)
 	return cmd
 }
 
 // importGuests is the topology file of the domains.
-func (a *app) importGuests(o importOptions) ([]byte, error) {
-	if len(o.domains) == 0 {
-		return nil, usagef("name a domain's XML with --domain FILE, as virsh dumpxml writes it")
+func (a *app) importGuests(cmd *cobra.Command, o importOptions) ([]byte, error) {
+	if len(o.domains)+len(o.guests) == 0 {
+		return nil, usagef("%s needs the NAME of a libvirt domain, or its XML with --domain FILE", cmd.CommandPath())
 	}
 	im, err := newImporter(o)
 	if err != nil {
 		return nil, usageError{err}
 	}
 	for _, path := range o.networks {
-		data, err := readXML(path)
-		if err != nil {
+		if err := im.networkFile(path); err != nil {
 			return nil, err
 		}
-		n, err := guest.ParseNetwork(path, data)
-		if err != nil {
-			return nil, located{err}
-		}
-		if err := im.network(n); err != nil {
-			return nil, located{err}
+	}
+	if len(o.guests) > 0 {
+		if err := a.importFromLibvirt(cmd, im, o.guests); err != nil {
+			return nil, err
 		}
 	}
 	for _, path := range o.domains {
@@ -88,11 +92,7 @@ func (a *app) importGuests(o importOptions) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		d, err := guest.ParseDomain(path, data)
-		if err != nil {
-			return nil, located{err}
-		}
-		if err := im.domain(path, d); err != nil {
+		if err := im.domain(path, data); err != nil {
 			return nil, located{err}
 		}
 	}
@@ -104,6 +104,41 @@ func (a *app) importGuests(o importOptions) ([]byte, error) {
 		return nil, fmt.Errorf("what is made of these files is no valid topology:\n%w\ncorrect the files, or import fewer at once", err)
 	}
 	return text, nil
+}
+
+// importFromLibvirt adds domains of this machine's libvirt. Of its networks those
+// matter that they are on.
+func (a *app) importFromLibvirt(cmd *cobra.Command, im *importer, names []string) error {
+	for _, name := range names {
+		err := a.withDomain(func(ctx context.Context, c *libvirt.Conn, name string) error {
+			networks, err := c.NetworkXMLs(ctx)
+			if err != nil {
+				return err
+			}
+			for i, text := range networks {
+				n, err := guest.ParseNetwork(fmt.Sprintf("libvirt network %d", i+1), []byte(text))
+				if err != nil {
+					return err
+				}
+				n.File = "network " + n.Name
+				for i := range n.Lost {
+					n.Lost[i].File = n.File
+				}
+				if im.defs[n.Name] == nil {
+					im.defs[n.Name] = n
+				}
+			}
+			text, err := c.DomainXML(ctx, name)
+			if err != nil {
+				return err
+			}
+			return im.domain("domain "+name, []byte(text))
+		})(cmd, []string{name})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func readXML(path string) ([]byte, error) {
@@ -130,6 +165,7 @@ type importer struct {
 	encap   topo.Encap
 	f       file.File
 	defs    map[string]*guest.NetworkDef
+	used    map[string]bool    // the names of those that matter
 	names   map[segment]string // of networks, without the tenant
 	claimed map[string]segment
 	guests  map[string]string // by name, the file that each is from
@@ -137,7 +173,8 @@ type importer struct {
 }
 
 func newImporter(o importOptions) (*importer, error) {
-	im := &importer{tenant: o.tenant, defs: map[string]*guest.NetworkDef{}, names: map[segment]string{}, claimed: map[string]segment{}, guests: map[string]string{}}
+	im := &importer{tenant: o.tenant, defs: map[string]*guest.NetworkDef{}, used: map[string]bool{},
+		names: map[segment]string{}, claimed: map[string]segment{}, guests: map[string]string{}}
 	for flag, name := range map[string]string{"name": o.name, "tenant": o.tenant, "host": cmp.Or(o.host, "none")} {
 		if err := topo.CheckName(name); err != nil {
 			return nil, fmt.Errorf("--%s: %w", flag, err)
@@ -163,19 +200,37 @@ func newImporter(o importOptions) (*importer, error) {
 	return im, nil
 }
 
-// network takes a libvirt network: the port groups with one VLAN name it.
-func (im *importer) network(n *guest.NetworkDef) error {
-	if im.defs[n.Name] != nil {
-		return fmt.Errorf("%s:1: network %.60q is in %s as well; give one of the two", n.File, n.Name, im.defs[n.Name].File)
+// networkFile takes a libvirt network from a file. What is given is wanted, be it
+// that no domain is on it.
+func (im *importer) networkFile(path string) error {
+	data, err := readXML(path)
+	if err != nil {
+		return err
+	}
+	n, err := guest.ParseNetwork(path, data)
+	if err != nil {
+		return located{err}
+	}
+	if other := im.defs[n.Name]; other != nil {
+		return located{fmt.Errorf("%s:1: network %.60q is in %s as well; give one of the two", n.File, n.Name, other.File)}
 	}
 	im.defs[n.Name] = n
+	im.use(n)
+	return nil
+}
+
+// use takes a libvirt network, once: its port groups with one VLAN name networks.
+func (im *importer) use(n *guest.NetworkDef) {
+	if im.used[n.Name] {
+		return
+	}
+	im.used[n.Name] = true
 	im.lost = append(im.lost, n.Lost...)
 	for _, g := range n.PortGroups {
 		if g.VLAN != nil && !g.VLAN.Trunk {
 			im.claim(segment{bridgeOf(n), g.VLAN.Tags[0]}, g.Name)
 		}
 	}
-	return nil
 }
 
 func bridgeOf(n *guest.NetworkDef) string { return cmp.Or(n.Bridge, n.Name) }

@@ -13,8 +13,12 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/topo/file"
 )
 
-// domain adds a libvirt domain as a guest; from is the file that it is from.
-func (im *importer) domain(from string, d *guest.Domain) error {
+// domain adds a libvirt domain as a guest; from is what errors call the text.
+func (im *importer) domain(from string, text []byte) error {
+	d, err := guest.ParseDomain(from, text)
+	if err != nil {
+		return err
+	}
 	g := file.Guest{Name: safeName(d.Name), UUID: d.UUID, Kernel: d.Kernel, Initrd: d.Initrd, Cmdline: d.Cmdline, CDROM: d.CDROM}
 	if g.Name != d.Name {
 		im.note(from, 1, "domain %.60q is called %s", d.Name, g.Name)
@@ -139,6 +143,7 @@ func (im *importer) place(i guest.Interface) (bridge string, vlan *guest.VLAN, o
 		im.note(i.File, i.Line, "the interface is on network %.60s, which libvirt runs itself (forward mode %s); it is not carried over", n.Name, cmp.Or(n.Forward, "none"))
 		return "", nil, false, nil
 	}
+	im.use(n)
 	names := []string{}
 	vlan = n.VLAN
 	found := i.PortGroup == ""
