@@ -130,3 +130,36 @@ func TestExplanations(t *testing.T) {
 	}
 	m.run("ofctl-lab lab down")
 }
+
+// howTos are what a reader has done before the first block of a page, if anything.
+var howTos = map[string]struct{ before, after string }{
+	"how-to/veos.md": {},
+}
+
+// The how-tos' examples run as they stand, in order.
+func TestHowTos(t *testing.T) {
+	files, err := filepath.Glob("how-to/*.md")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no how-tos: %v", err)
+	}
+	for _, file := range files {
+		how, ok := howTos[file]
+		run := examples(t, file)
+		if !ok || len(run) == 0 {
+			t.Errorf("%s: say in the table howTos how this is run; it has %d blocks to run", file, len(run))
+			continue
+		}
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			m := newMachine(t)
+			m.run(how.before)
+			for _, e := range run {
+				out, err := m.try(e.text)
+				if err != nil {
+					t.Errorf("%s: %v\n%s\n%s", e.where, err, e.text, out)
+				}
+				t.Logf("%s\n%s", e.where, out)
+			}
+			m.run(how.after)
+		})
+	}
+}
