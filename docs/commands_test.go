@@ -89,6 +89,7 @@ var steps = []step{
 	{example: "ofctl-lab guest import veos1 --tenant red", libvirt: true, want: `(?s)warning: domain veos1:1: .*red/mgmt, vlans: \{10: red/vlan-10`,
 		before: `sed "s/type='kvm'/type='qemu'/" configs/libvirt/veos1.xml > veos1.xml && virsh net-define configs/libvirt/ovs-net.xml && virsh define veos1.xml`,
 		after:  "virsh undefine veos1 && virsh net-undefine ovs-net"},
+	{example: "ofctl-lab guest define --network", onHost: true, libvirt: true, want: `network ofctl-lab: defined and active, on bridge br-int`},
 	{example: "ofctl-lab guest define vm1 -f configs/topologies/veos.yaml", onHost: true, libvirt: true, want: `guest vm1: defined`},
 	{example: "ofctl-lab guest start vm1", onHost: true, libvirt: true, want: `guest vm1: started`},
 	{example: "ofctl-lab guest status", onHost: true, libvirt: true, want: `(?m)^vm1 +running +(kvm|qemu) `},

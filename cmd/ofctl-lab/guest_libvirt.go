@@ -62,19 +62,32 @@ func (a *app) withDomain(f func(ctx context.Context, c *libvirt.Conn, name strin
 }
 
 func newGuestDefine(a *app) *cobra.Command {
-	var o struct{ file, accel, bridge string }
+	var o struct {
+		file, accel, bridge string
+		network             bool
+	}
 	cmd := &cobra.Command{
-		Use:   "define NAME -f FILE",
+		Use:   "define NAME -f FILE | --network",
 		Short: "Make libvirt have a guest of a topology file",
 		Long: `Make the libvirt of this machine have a guest of a topology file, and the libvirt
 network that guests are on. Run it on the guest's host, and again after a change
 of the file: a guest that runs gets the change at its next start.
 
 The images are looked for first. If anything fails, nothing is left defined that
-was not there before; a domain of that name that is not this guest is not touched.`,
-		Example: `  ofctl-lab guest define vm1 -f configs/topologies/veos.yaml`,
-		Args:    args(1, 1, "NAME"),
+was not there before; a domain of that name that is not this guest is not touched.
+
+With --network only the network is defined: a host needs it before a guest is
+migrated to it.`,
+		Example: `  ofctl-lab guest define vm1 -f configs/topologies/veos.yaml
+  ofctl-lab guest define --network`,
+		Args: args(0, 1, "NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.network {
+				return a.defineNetwork(cmd, args, o.bridge)
+			}
+			if len(args) == 0 {
+				return usagef("%s needs the NAME of a guest, or --network", cmd.CommandPath())
+			}
 			domain, err := a.domainXML(cmd, args[0], o.file, o.accel)
 			if err != nil {
 				return err
@@ -99,8 +112,30 @@ was not there before; a domain of that name that is not this guest is not touche
 	addFileFlag(cmd, &o.file)
 	addAccelFlag(cmd, &o.accel)
 	addConnectFlag(cmd)
+	cmd.Flags().BoolVar(&o.network, "network", false, "define the network alone, and no guest")
 	cmd.Flags().StringVar(&o.bridge, "bridge", config.Default().BridgeName, "the integration bridge of this machine")
 	return cmd
+}
+
+// defineNetwork makes libvirt have the network that guests are on.
+func (a *app) defineNetwork(cmd *cobra.Command, args []string, bridge string) error {
+	if len(args) > 0 {
+		return usagef("--network is the same for all guests; leave %q out", args[0])
+	}
+	network, err := guest.NetworkXML(libvirtNetwork(bridge))
+	if err != nil {
+		return err
+	}
+	c, err := a.libvirt(cmd)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.DefineNetwork(cmd.Context(), string(network)); err != nil {
+		return err
+	}
+	a.progress("network %s: defined and active, on bridge %s", guestNetwork, bridge)
+	return nil
 }
 
 func newGuestStart(a *app) *cobra.Command {

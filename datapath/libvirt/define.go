@@ -55,6 +55,20 @@ func (c *Conn) Define(ctx context.Context, d Definition) (Outcome, error) {
 	return outcome, nil
 }
 
+// DefineNetwork makes libvirt have a network as Define does, as a host needs it to
+// which a domain is migrated.
+func (c *Conn) DefineNetwork(ctx context.Context, document string) error {
+	var undo undoing
+	err := c.ensureNetwork(ctx, document, &undo)
+	if err == nil {
+		return nil
+	}
+	if left := undo.run(ctx, c); left != nil {
+		err = fmt.Errorf("%w\nand it could not be taken back: %w", err, left)
+	}
+	return err
+}
+
 // define is Define without taking back.
 func (c *Conn) define(ctx context.Context, d Definition, existed bool, undo *undoing) (Outcome, error) {
 	for _, n := range d.Networks {

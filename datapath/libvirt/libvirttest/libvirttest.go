@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/ofctl-lab/ofctl-lab/datapath/libvirt"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 )
@@ -50,7 +52,7 @@ func Missing() error {
 	if os.Geteuid() != 0 {
 		errs = append(errs, errors.New("root"))
 	}
-	for _, program := range []string{"libvirtd", "qemu-system-x86_64", "unshare"} {
+	for _, program := range []string{"libvirtd", "virsh", "qemu-system-x86_64", "unshare"} {
 		if _, err := exec.LookPath(program); err != nil {
 			errs = append(errs, err)
 		}
@@ -63,7 +65,7 @@ func Missing() error {
 func Start(t testing.TB, o Options) *Daemon {
 	t.Helper()
 	if err := Missing(); err != nil {
-		message := fmt.Sprintf("LIBVIRT TESTS DO NOT RUN: %v; run as root with the packages libvirt-daemon and qemu-system-x86", err)
+		message := fmt.Sprintf("LIBVIRT TESTS DO NOT RUN: %v; run as root with the packages libvirt-daemon, libvirt-clients and qemu-system-x86", err)
 		if os.Getenv("CI") == "true" {
 			t.Fatal(message)
 		}
@@ -93,7 +95,9 @@ namespaces = []
 stdio_handler = "file"
 `
 
-const libvirtdConf = `log_outputs = "3:file:/var/log/libvirtd.log"
+// libvirtdConf takes the UUID of the host.
+const libvirtdConf = `host_uuid = "%s"
+log_outputs = "3:file:/var/log/libvirtd.log"
 unix_sock_group = "root"
 auth_unix_ro = "none"
 auth_unix_rw = "none"
@@ -126,9 +130,9 @@ func Prepare(dir, ovsRunDir string) (argv []string, err error) {
 			return nil, err
 		}
 	}
-	return []string{"unshare", "--mount", "--propagation", "slave", "sh", "-c", script, "sh", dir, ovsRunDir}, errors.Join(
+	return []string{"unshare", "--uts", "--mount", "--propagation", "slave", "sh", "-c", script, "sh", dir, ovsRunDir}, errors.Join(
 		os.WriteFile(filepath.Join(dir, "etc/qemu.conf"), []byte(qemuConf), 0o644),
-		os.WriteFile(filepath.Join(dir, "etc/libvirtd.conf"), []byte(libvirtdConf), 0o644))
+		os.WriteFile(filepath.Join(dir, "etc/libvirtd.conf"), fmt.Appendf(nil, libvirtdConf, uuid.New()), 0o644))
 }
 
 // script is run in a mount namespace that is a slave of the test's: a network namespace
@@ -144,6 +148,7 @@ mount --bind "$1/cache" /var/cache
 mount --bind "$1/log" /var/log
 mount --rbind "$1/run" /run
 rm -f /run/libvirtd.pid
+hostname "${1##*/}" # libvirt migrates to another host only, and asks for names and UUIDs
 unset OVS_RUNDIR OVS_DBDIR OVS_LOGDIR OVS_SYSCONFDIR # ofctl-lab lab exec sets them
 exec libvirtd`
 
