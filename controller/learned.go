@@ -10,10 +10,11 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/topo"
 )
 
-// learning is how many source MACs a port has learned; nil for a port that learns none.
+// learning is how many source MACs a port has learned; nil for a port that learns
+// none, and for the end of a wire, which looks at no MAC.
 func (v *view) learning(p *topo.Port) *api.Learning {
 	limit := p.MACLimit()
-	if limit == 0 {
+	if n := v.model.Network(p.Network); limit == 0 || n != nil && n.IsWire() {
 		return nil
 	}
 	return &api.Learning{Count: v.model.NumLearned(p), Limit: limit, Full: v.model.MACsFull(p)}

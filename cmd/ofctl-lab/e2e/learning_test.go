@@ -15,6 +15,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ofctl-lab/ofctl-lab/controller/api"
+	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
 )
 
 // learningTopology has ports behind which stations come and go, among ports that
@@ -107,6 +108,7 @@ func TestLearning(t *testing.T) {
 	t.Run("moves", func(t *testing.T) { learnedMACMoves(t, l) })
 	t.Run("declared MACs stay", func(t *testing.T) { declaredMACsStay(t, l) })
 	t.Run("invalid sources", func(t *testing.T) { invalidSources(t, l) })
+	t.Run("outlives the controller", func(t *testing.T) { learnedOutlivesTheController(t, l) })
 	t.Run("gone with the port", func(t *testing.T) { learnedGoesWithThePort(t, l) })
 }
 
@@ -222,6 +224,21 @@ func invalidSources(t *testing.T, l *learningLab) {
 	}
 }
 
+// learnedOutlivesTheController: a controller that is killed takes nothing of what was
+// learned with it, and its successor takes nothing out of the switches.
+func learnedOutlivesTheController(t *testing.T, l *learningLab) {
+	four := behind(4)
+	l.sw2.send(t, experiment(four, broadcast, 0, nil))
+	l.awaitLearned(t, four, "sw2")
+	before := map[string]holds{}
+	for _, host := range l.hosts {
+		before[host] = l.holds(t, host)
+	}
+	l.restartController(t, lab.AtOnce)
+	l.awaitLearned(t, four, "sw2")
+	l.unchanged(t, before)
+}
+
 func learnedGoesWithThePort(t *testing.T, l *learningLab) {
 	three := behind(3)
 	l.sw2.send(t, experiment(three, broadcast, 0, nil))
@@ -229,7 +246,7 @@ func learnedGoesWithThePort(t *testing.T, l *learningLab) {
 	rows := func() (n int) {
 		for _, host := range l.hosts {
 			for _, f := range l.flows(t, host) {
-				if f.Feature == "learned" && f.Owner == "sw2" {
+				if f.Feature == "learned" && f.Owner == "sw2" && strings.Contains(f.Match, three.String()) {
 					n++
 				}
 			}
