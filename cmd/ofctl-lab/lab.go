@@ -26,7 +26,7 @@ Nothing is created outside the lab's own namespaces. Needs root.`,
 	group(cmd)
 	cmd.AddCommand(newLabUp(a), newLabDown(a), newLabStatus(a), newLabList(a), newLabExec(a), newLabDemo(a),
 		newLabPlug(a), newLabUnplug(a), newLabMove(a),
-		newLabStart(a), newLabStop(a), newLabReboot(a), newLabConsole(a), newLabRunGuest())
+		newLabStart(a), newLabStop(a), newLabReboot(a), newLabMigrate(a), newLabConsole(a), newLabRunGuest())
 	return cmd
 }
 

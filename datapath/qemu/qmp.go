@@ -9,8 +9,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -289,4 +292,24 @@ func writeAll(ctx context.Context, conn net.Conn, b []byte) error {
 		return ctx.Err()
 	}
 	return err
+}
+
+// PassFile gives qemu a copy of an open file under a name that a command may use
+// as fd:NAME.
+func (q *QMP) PassFile(ctx context.Context, name string, f *os.File) error {
+	conn, ok := q.conn.(*net.UnixConn)
+	if !ok {
+		return errors.New("QMP: pass a file: the session is on no unix socket")
+	}
+	// The descriptor has to come before the command that asks for it (getfd), and
+	// goes with a byte that means nothing in JSON.
+	q.writeMu.Lock()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	_, _, err := conn.WriteMsgUnix([]byte(" "), unix.UnixRights(int(f.Fd())), nil)
+	stop()
+	q.writeMu.Unlock()
+	if err != nil {
+		return fmt.Errorf("QMP: pass a file: %w", err)
+	}
+	return q.Execute(ctx, "getfd", map[string]string{"fdname": name}, nil)
 }
