@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -311,14 +312,28 @@ func (c *Controller) checkSettled() {
 	}
 	for name := range names {
 		h := c.hosts.find(name)
-		if h == nil {
+		if h == nil || !isClosed(h.pictured) {
 			return
 		}
-		select {
-		case <-h.pictured:
-		default:
+		// While a port is being migrated two hosts show it, and only their switches
+		// know where it was in effect.
+		if m.programmed[name] && anyMigrates(m) && !isClosed(h.recalled) {
 			return
 		}
 	}
 	c.settle.finish()
+}
+
+// anyMigrates reports whether any port may migrate.
+func anyMigrates(m *model) bool {
+	return slices.ContainsFunc(m.Ports(), func(p *topo.Port) bool { return p.MigrateTo != "" })
+}
+
+func isClosed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
+	}
 }

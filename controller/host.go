@@ -43,8 +43,9 @@ type host struct {
 	// ports are the port numbers that came and went over OpenFlow, in order.
 	ports chan portEvent
 
-	// recalled is set once what the switch held at the start has been looked at.
-	recalled atomic.Bool
+	// recalled is closed once what the switch held when the controller first met it
+	// has been looked at. Closed by the first worker that has.
+	recalled chan struct{}
 	// sightings are the source MACs that wait to be learned, usage says when those
 	// that were learned last sent.
 	sightings *sightings
@@ -115,6 +116,7 @@ func newHost(name string) *host {
 	h := &host{
 		name:      name,
 		pictured:  make(chan struct{}),
+		recalled:  make(chan struct{}),
 		binder:    newBell(),
 		worker:    newBell(),
 		audit:     newBell(),

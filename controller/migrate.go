@@ -151,9 +151,15 @@ func (c *Controller) holdMigrations(ctx context.Context, now time.Time) (next ti
 // ports were on standby there, so that a controller that was restarted in the middle
 // of a migration goes on with the claims that were in effect.
 func (w *worker) recall(ctx context.Context, held *flows.State) {
-	if w.h.recalled.Swap(true) {
+	select {
+	case <-w.h.recalled: // since then the controller knows better
 		return
+	default:
 	}
+	defer func() {
+		close(w.h.recalled)
+		w.recalled()
+	}()
 	var ports []topo.ID
 	for f := range held.Flows() {
 		if f.Cookie.Ours() && f.Cookie.Feature() == uint8(pipeline.FeatStandby) {

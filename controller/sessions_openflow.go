@@ -110,7 +110,7 @@ func (c *Controller) serveSwitch(ctx context.Context, h *host, th *topo.Host, co
 	w := &worker{
 		h: h, conn: conn, engine: c.engine, settle: c.settle, metrics: c.metrics, log: log, audit: c.cfg.AuditInterval,
 		progress:    func() { c.progressed(h) },
-		programming: c.programming,
+		programming: c.programming, recalled: c.checkSettled,
 	}
 	err := w.run(ctx)
 	cancel()

@@ -35,6 +35,8 @@ type worker struct {
 	audit   time.Duration
 	// progress is called after every change of h.sync.
 	progress func()
+	// recalled is called when what the switch held at the start has been looked at.
+	recalled func()
 	// programming is called before the first commit to the host.
 	programming func(context.Context, string)
 
@@ -276,10 +278,10 @@ func (w *worker) await(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("dump: %w", err)
 	}
+	w.recall(ctx, dump.State())
 	if empty(dump.State()) {
 		return nil
 	}
-	w.recall(ctx, dump.State())
 	if err := w.waitFor(ctx, w.settle.done()); err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ type step struct {
 	libvirt bool   // it needs host1's libvirt, and the image of make guest-image
 	typed   string // what is typed then, as printf takes it
 	ready   string // it runs in the foreground: what it says when it can be interrupted
+	fails   bool   // it is to fail
 	want    string // what its output, standard error included, has to match
 	after   string // what has to succeed then
 }
@@ -73,6 +74,11 @@ var steps = []step{
 	{example: "ofctl-lab lab plug red-b", want: `red-b is up on host2`},
 	{example: "ofctl-lab lab plug red-b --ofport 77", before: "ofctl-lab lab unplug red-b", want: `red-b is up on host2 as OpenFlow port 77`},
 	{example: "ofctl-lab lab move red-b host1", want: `red-b is up on host1`},
+	{example: "ofctl-lab lab move red-b host2 --live", want: `(?s)went over in .*red-b is up on host2`,
+		after: "ofctl-lab lab exec host1/red-a -- ping -c 1 10.1.1.2 && ofctl-lab get port red-b | grep host2"},
+	{example: "ofctl-lab migrate red-b --to host1", want: `red-b may migrate to host1`},
+	{example: "ofctl-lab migrate red-b --abort", want: `red-b may not migrate any more`},
+	{example: "ofctl-lab migrate red-b --to any --wait --timeout 1s", fails: true, want: `(?s)red-b is up on host2.*has not migrated.*--abort`},
 	{example: "ofctl-lab delete port red-b", want: `port red-b deleted`},
 	{example: "ofctl-lab delete network red/mgmt", before: "ofctl-lab delete port sw1-et1", want: `network red/mgmt deleted`},
 	{example: "ofctl-lab apply configs/topologies/two-hosts.yaml", want: `(?m)^add +network +red/mgmt`},
@@ -206,7 +212,7 @@ func (m *machine) take(steps []step) {
 		}
 		out, err := m.try(s.script())
 		t.Logf("%s\n%s", s.example, out)
-		if err != nil {
+		if (err != nil) != s.fails {
 			t.Fatalf("%s: %v", s.example, err)
 		}
 		if !regexp.MustCompile(s.want).MatchString(out) {

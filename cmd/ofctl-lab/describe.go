@@ -146,6 +146,12 @@ func describePort(t *tables, p *api.Port, flows []api.Flow) {
 	t.gap()
 	t.fields("Bound on host", s.Host, "OpenFlow port", ofport(s.OFPort), "Interface", s.InterfaceName, "Link", s.LinkState,
 		"Declared for", strings.Join(slices.DeleteFunc([]string{p.Host, p.Netns, p.Guest, p.Interface}, func(s string) bool { return s == "" }), " / "))
+	if p.MigrateTo != "" {
+		t.fields("May migrate to", p.MigrateTo)
+	}
+	if b := s.Standby; b != nil {
+		t.line("%s on host %s, interface %s (OpenFlow port %d, %s)", standbyWord(b), clean(b.Host), clean(b.InterfaceName), b.OFPort, readyWord(b))
+	}
 	for _, r := range s.Rivals {
 		t.line("also claimed by interface %s on host %s (OpenFlow port %d): remove one of the two iface-ids", clean(r.InterfaceName), clean(r.Host), r.OFPort)
 	}
@@ -165,6 +171,20 @@ func describePort(t *tables, p *api.Port, flows []api.Flow) {
 		t.gap()
 		t.table([]string{"DROPPED BECAUSE", "PACKETS", "BYTES", "MATCH"}, drops)
 	}
+}
+
+func standbyWord(s *api.Standby) string {
+	if s.Source {
+		return "has come from a claim"
+	}
+	return "is about to migrate to a claim"
+}
+
+func readyWord(s *api.Standby) string {
+	if s.Ready {
+		return "ready"
+	}
+	return "not ready yet"
 }
 
 func problems(t *tables, l []string) {

@@ -244,13 +244,24 @@ func portTable(t *tables, f format, ports []api.Port) {
 	rows := make([][]string, 0, len(ports))
 	for _, p := range ports {
 		s := p.Status
-		row := []string{p.Name, string(s.State), s.Host, ofport(s.OFPort), portNetworks(p.PortSpec), portAddresses(p.PortSpec), p.MAC}
+		row := []string{p.Name, string(s.State), portHosts(s), ofport(s.OFPort), portNetworks(p.PortSpec), portAddresses(p.PortSpec), p.MAC}
 		if f == formatWide {
 			row = append(row, p.Profile, learnedCount(s.Learning), s.InterfaceName, s.LinkState, p.UUID.String(), s.Message)
 		}
 		rows = append(rows, row)
 	}
 	t.table(heading, rows)
+}
+
+// portHosts is where the port is bound, and where else it is while it is being migrated.
+func portHosts(s api.PortStatus) string {
+	switch {
+	case s.Standby == nil:
+		return s.Host
+	case s.Standby.Source:
+		return s.Standby.Host + " → [" + s.Host + "]"
+	}
+	return "[" + s.Host + "] → " + s.Standby.Host
 }
 
 func unclaimedTables(t *tables, u *api.Unclaimed) {

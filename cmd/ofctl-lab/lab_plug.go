@@ -83,12 +83,15 @@ seen it go.`,
 }
 
 func newLabMove(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "move PORT HOST",
+	live := false
+	cmd := &cobra.Command{
+		Use:   "move PORT HOST [--live]",
 		Short: "Move a port to another host, as a guest that migrates",
-		Long: `Move a port to another host, with the same addresses, as a guest that migrates, and
-wait until it is up there.`,
-		Example: "  ofctl-lab lab move red-b host1",
+		Long: `Move a port to another host, with the same addresses, and wait until it is up there:
+as a guest that is switched off here and on there; with --live as one that is migrated
+while it runs. Then its processes, its namespace and its connections go over with it:
+it is attached on both hosts until it has announced itself on the new one.`,
+		Example: "  ofctl-lab lab move red-b host1\n  ofctl-lab lab move red-b host2 --live",
 		Args:    args(2, 2, "PORT HOST"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), plugTimeout)
@@ -104,12 +107,17 @@ wait until it is up there.`,
 			if err := l.hasHost(args[1]); err != nil {
 				return err
 			}
+			if live {
+				return a.liveMove(ctx, l, args[0], args[1])
+			}
 			if err := l.m.Move(ctx, l.name, args[0], args[1], lab.PlugOptions{}); err != nil {
 				return err
 			}
 			return a.plugged(ctx, l, args[0])
 		},
 	}
+	cmd.Flags().BoolVar(&live, "live", false, "while the guest runs")
+	return cmd
 }
 
 // openedLab is a running lab and its controller.
@@ -208,7 +216,7 @@ func (a *app) plugged(ctx context.Context, l *openedLab, port string) error {
 		}
 		s := p.Status
 		switch {
-		case s.State != api.StateUp:
+		case !s.State.Carries():
 			return false, fmt.Sprintf("port %s is %s on %s (%s)", port, s.State, cmp.Or(s.Host, "no host"), s.Message), nil
 		case s.Host == at.Host && s.OFPort == uint32(at.OFPort):
 			return true, "", nil

@@ -257,6 +257,9 @@ func (m *Manager) Plug(ctx context.Context, lab string, a Attachment, o PlugOpti
 		}
 		old, existed := l.st.Spec.attachment(a.Port)
 		if existed {
+			if err := l.abandon(ctx, old); err != nil {
+				return err
+			}
 			if err := l.unplug(ctx, old); err != nil {
 				return err
 			}
@@ -289,6 +292,9 @@ func (m *Manager) Unplug(ctx context.Context, lab, port string) error {
 		}
 		if !ok {
 			return errors.New("the lab has no such port; `lab status` lists them")
+		}
+		if err := l.abandon(ctx, a); err != nil {
+			return err
 		}
 		if err := l.unplug(ctx, a); err != nil {
 			return err

@@ -51,7 +51,9 @@ type state struct {
 	Halted     []string              `json:"halted,omitempty"`     // machines that were stopped
 	Supervisor *Command              `json:"supervisor,omitempty"` // of the machines
 	Accel      accel                 `json:"accel,omitzero"`
-	Controller *Command              `json:"controller,omitempty"`
+	// Migrating are the ports whose migration has begun and not ended, and to which host.
+	Migrating  map[string]string `json:"migrating,omitempty"`
+	Controller *Command          `json:"controller,omitempty"`
 }
 
 // instance is a lab being worked on under its lock.

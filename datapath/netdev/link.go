@@ -277,6 +277,28 @@ func (ns *Namespace) DeleteLink(dev string) (deleted bool, err error) {
 	return true, nil
 }
 
+// RenameLink gives the interface dev another name, and leaves it configured as c says.
+// Kernels before 6.2 rename an interface only while it is down: there it goes down
+// for a moment.
+func (ns *Namespace) RenameLink(dev, name string, c LinkConfig) error {
+	link, err := ns.link(dev)
+	if err != nil {
+		return err
+	}
+	err = ns.nl.LinkSetName(link, name)
+	if errors.Is(err, unix.EBUSY) {
+		if err := ns.nl.LinkSetDown(link); err != nil {
+			return ns.wrap("set down", dev, err)
+		}
+		err = ns.nl.LinkSetName(link, name)
+	}
+	if err != nil {
+		return ns.wrap("rename to "+name, dev, err)
+	}
+	_, err = ns.Configure(name, c)
+	return err
+}
+
 // AddRoute makes dst reachable directly through dev. It does nothing if there
 // is such a route.
 func (ns *Namespace) AddRoute(dev string, dst netip.Prefix) error {

@@ -157,6 +157,25 @@ func newNamespace(name string, fd netns.NsHandle) (*Namespace, error) {
 	return &Namespace{name: name, fd: fd, nl: nl}, nil
 }
 
+// AddName gives the namespace another name under /run/netns, beside those that it
+// has. The error is fs.ErrExist if there is one of that name.
+func (ns *Namespace) AddName(name string) error {
+	if err := CheckNamespaceName(name); err != nil {
+		return fmt.Errorf("name namespace: %w", err)
+	}
+	path := NamespacePath(name)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o444)
+	if err != nil {
+		return fmt.Errorf("name namespace %s: %w", name, err)
+	}
+	f.Close()
+	if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", int(ns.fd)), path, "bind", unix.MS_BIND, ""); err != nil {
+		os.Remove(path)
+		return fmt.Errorf("name namespace %s: %w%s", name, err, rootHint(err))
+	}
+	return nil
+}
+
 // DeleteNamespace deletes the name; the namespace itself goes, with all its
 // devices, when the last process and handle in it is gone. No error if there is
 // none of that name.

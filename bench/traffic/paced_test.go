@@ -1,0 +1,66 @@
+package traffic
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
+)
+
+// Datagrams come at the pace that was asked for, and what the path loses is counted.
+func TestPacedArrivesAndLoses(t *testing.T) {
+	a, b := pair(t)
+	answers(t, a)
+	p, err := StartPaced(a, b, far.Addr, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.End()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := p.More(ctx, 50); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := p.End(); err != nil || c.Sent < 50 || c.Lost != 0 || c.Twice != 0 {
+		t.Errorf("over a path that loses nothing: %+v, %v", c, err)
+	}
+	if p, err = StartPaced(a, b, far.Addr, 1000); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.More(ctx, 10); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Configure("eth0", netdev.LinkConfig{State: netdev.Down}); err != nil {
+		t.Fatal(err)
+	}
+	gone, err := p.Counts()
+	for c := gone; err == nil && c.Sent < gone.Sent+20; c, err = p.Counts() {
+		time.Sleep(p.interval)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := p.End(); err != nil || c.Lost < 15 {
+		t.Errorf("over a path that is down: %+v, %v", c, err)
+	}
+}
+
+func TestPacedThatCannotBe(t *testing.T) {
+	a, b := pair(t)
+	for _, rate := range []int{0, -1, 10_001} {
+		if p, err := StartPaced(a, b, far.Addr, rate); err == nil {
+			_, _ = p.End()
+			t.Errorf("%d datagrams a second were accepted", rate)
+		}
+	}
+}
+
+// A datagram that is lost, and one that comes twice, is counted as such.
+func TestPacedCounts(t *testing.T) {
+	p := &Paced{sent: 4, arrived: map[uint64]int{0: 1, 2: 2, 3: 1}}
+	c, err := p.Counts()
+	if want := (PacedCounts{Sent: 4, Lost: 1, Twice: 1}); c != want || err != nil {
+		t.Errorf("%+v, %v; want %+v", c, err, want)
+	}
+}
