@@ -131,10 +131,31 @@ func TestExplanations(t *testing.T) {
 	m.run("ofctl-lab lab down")
 }
 
-// howTos are what a reader has done before the first block of a page, if anything.
-var howTos = map[string]struct{ before, after string }{
-	"how-to/veos.md": {},
+// howTo is how the blocks of a page are run.
+type howTo struct {
+	before string // what a reader has done before the first block
+	// libvirt is the host of the lab on which the blocks are typed, and which has libvirt; empty
+	// if they are typed beside the controller.
+	libvirt string
+	then    map[string]string // what comes true after the block that has a text
+	after   string
 }
+
+var howTos = map[string]howTo{
+	"how-to/veos.md": {},
+	"how-to/libvirt.md": {
+		before:  "ofctl-lab lab up configs/topologies/libvirt.yaml",
+		libvirt: "kvm1",
+		then: map[string]string{
+			"guest start vm1":    vm1Answers,
+			"virsh start vm1":    vm1Answers,
+			"guest undefine vm1": "ofctl-lab get port vm1-eth0 | grep -E '^vm1-eth0 +down'",
+		},
+		after: "ofctl-lab lab down",
+	},
+}
+
+const vm1Answers = "ofctl-lab lab exec kvm2/red-b -- ping -c 1 -W 1 10.1.1.11"
 
 // The how-tos' examples run as they stand, in order.
 func TestHowTos(t *testing.T) {
@@ -152,12 +173,34 @@ func TestHowTos(t *testing.T) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			m := newMachine(t)
 			m.run(how.before)
+			prefix := ""
+			if how.libvirt != "" {
+				if !m.startLibvirt(how.libvirt) {
+					m.run(how.after)
+					t.SkipNow()
+				}
+				prefix = "ofctl-lab lab exec " + how.libvirt + " -- bash -eu -o pipefail -c "
+			}
+			checked := 0
 			for _, e := range run {
-				out, err := m.try(e.text)
+				script := e.text
+				if prefix != "" {
+					script = prefix + quoted(script)
+				}
+				out, err := m.try(script)
 				if err != nil {
 					t.Errorf("%s: %v\n%s\n%s", e.where, err, e.text, out)
 				}
 				t.Logf("%s\n%s", e.where, out)
+				for text, check := range how.then {
+					if strings.Contains(e.text, text) {
+						m.until(check)
+						checked++
+					}
+				}
+			}
+			if checked != len(how.then) {
+				t.Errorf("%d of %d checks were made: the page has changed", checked, len(how.then))
 			}
 			m.run(how.after)
 		})

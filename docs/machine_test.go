@@ -116,7 +116,7 @@ func (m *machine) startLibvirt(host string) bool {
 		m.t.Fatal(err)
 	}
 	for i, a := range argv {
-		argv[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		argv[i] = quoted(a)
 	}
 	m.run("ofctl-lab lab exec " + host + " -- " + strings.Join(argv, " ") + " >" + dir + "/log/output 2>&1 &")
 	m.until("test -S " + dir + "/run/libvirt/libvirt-sock")
@@ -124,6 +124,9 @@ func (m *machine) startLibvirt(host string) bool {
 	m.until("ofctl-lab guest status")
 	return true
 }
+
+// quoted is a word that a shell takes as it stands.
+func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // run is try for what has to succeed.
 func (m *machine) run(script string) string {
