@@ -37,8 +37,8 @@ the output of virsh dumpxml and virsh net-dumpxml.
 The VLANs of port groups and interfaces become networks: an access port's is named
 after its port group, others vlan-ID. Trunks become trunks. Ethernet addresses stay,
 and so do interface ids: a domain that has them is bound without being defined
-again, as soon as VLANs are taken out of its XML. What cannot be carried over is
-named on standard error.
+again, since a tag on a port of Open vSwitch means nothing to flows. What cannot
+be carried over is named on standard error.
 
 Networks have no subnets and ports no addresses, which libvirt does not know; add
 them for addresses to be answered and guarded.`,

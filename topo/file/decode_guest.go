@@ -230,6 +230,7 @@ func (d *decoder) nics(fs *fields, g *Guest, k Kind) {
 		}
 		macs[p.MAC] = p.Interface
 		g.NICs = append(g.NICs, NIC{Name: p.Interface, Port: p.Name})
+		d.file.nicAt[p.Name] = len(d.file.Topology.Ports)
 		d.file.Topology.Ports = append(d.file.Topology.Ports, p)
 	}
 }

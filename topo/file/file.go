@@ -26,6 +26,7 @@ type File struct {
 
 	source    string
 	positions positions
+	nicAt     map[string]int // indexes in Topology.Ports, by port
 }
 
 // Underlay is the network between the hosts.
@@ -44,7 +45,7 @@ func Parse(name string, data []byte) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &decoder{file: &File{source: name, positions: positions{}, Underlay: Underlay{MTU: DefaultMTU}},
+	d := &decoder{file: &File{source: name, positions: positions{}, nicAt: map[string]int{}, Underlay: Underlay{MTU: DefaultMTU}},
 		bad: map[string][]string{}, guestUUIDs: uuidOwners{}}
 	d.document(root)
 	f := d.file

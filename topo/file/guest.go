@@ -197,14 +197,17 @@ func (f *File) hasAddress(g Guest) bool {
 	return false
 }
 
-// port is searched for from the end, where those of the guest that is being read are.
+// port is the port of that name. A file that was parsed knows where its NICs are.
 func (f *File) port(name string) (topo.Port, bool) {
-	for _, p := range slices.Backward(f.Topology.Ports) {
-		if p.Name == name {
-			return p, true
-		}
+	ports := f.Topology.Ports
+	i, known := f.nicAt[name]
+	if !known || i >= len(ports) || ports[i].Name != name {
+		i = slices.IndexFunc(ports, func(p topo.Port) bool { return p.Name == name })
 	}
-	return topo.Port{}, false
+	if i < 0 {
+		return topo.Port{}, false
+	}
+	return ports[i], true
 }
 
 // Path is a path that is written in the file: a relative one starts at the
