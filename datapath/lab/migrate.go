@@ -42,7 +42,7 @@ func (m *Manager) Migrate(ctx context.Context, lab, port, host string, h Handove
 		if err := l.abandon(ctx, a); err != nil {
 			return err
 		}
-		away, err = l.migrate(ctx, a, host, h)
+		away, err = l.moveLive(ctx, a, host, h)
 		return err
 	})
 	return away, err
@@ -74,7 +74,7 @@ func (l *instance) mayMigrate(port, host string) (Attachment, error) {
 // arriving is the guest's name of the interface to which it goes over.
 func (a Attachment) arriving() string { return netdev.DeviceName('m', a.guestInterface()) }
 
-func (l *instance) migrate(ctx context.Context, a Attachment, host string, h Handover) (away time.Duration, err error) {
+func (l *instance) moveLive(ctx context.Context, a Attachment, host string, h Handover) (away time.Duration, err error) {
 	guest, err := netdev.OpenNamespace(a.Namespace(l.name))
 	if err != nil {
 		return 0, err
