@@ -35,6 +35,8 @@ type learner struct {
 func (l *learner) run(ctx context.Context) {
 	poll := time.NewTicker(l.ageing / pollsPerAgeing)
 	defer poll.Stop()
+	// On another session another port may have the number.
+	defer l.h.sightings.take()
 	for {
 		select {
 		case <-ctx.Done():
