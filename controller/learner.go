@@ -84,6 +84,7 @@ func (l *learner) learn(ctx context.Context, seen []topo.Sighting, now time.Time
 		}
 		return
 	}
+	full := map[topo.ID]bool{} // ports of which that was said
 	for _, s := range wanted {
 		key := learnedKey{s.Network, s.MAC}
 		at := o.next.LearnedAt(s.Network, s.MAC)
@@ -95,7 +96,9 @@ func (l *learner) learn(ctx context.Context, seen []topo.Sighting, now time.Time
 			l.metrics.moves.Inc()
 			l.log.Info("source MAC moved", "mac", s.MAC.String(), "from", old.Name, "to", at.Name)
 		}
-		if was := o.old.Port(at.Name); o.next.MACsFull(at) && (was == nil || !o.old.MACsFull(was)) {
+		if was := o.old.Port(at.Name); o.next.MACsFull(at) && (was == nil || !o.old.MACsFull(was)) && !full[at.ID] {
+			full[at.ID] = true
+			l.metrics.macLimits.Inc()
 			l.log.Warn("port has learned as many source MACs as it may; frames from others are dropped (mac-limit)", "port", at.Name, "macs", at.MACLimit())
 		}
 	}

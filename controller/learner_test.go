@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/ofctl-lab/ofctl-lab/controller/api"
@@ -87,6 +88,18 @@ func learnedRows(s *sim.Switch) (out []pipeline.LearnedRow) {
 	return out
 }
 
+// counts waits until a counter, which nothing announces, has come to a number.
+func (l *learningRig) counts(c prometheus.Counter, want float64) {
+	l.Helper()
+	l.until(func() string {
+		if n := testutil.ToFloat64(c); n != want {
+			l.c.changed.notify()
+			return fmt.Sprintf("the counter is %v, want %v", n, want)
+		}
+		return ""
+	})
+}
+
 func TestLearnAndMove(t *testing.T) {
 	l := newLearningRig(t, testConfig(t.TempDir()))
 	one := station(1)
@@ -99,9 +112,7 @@ func TestLearnAndMove(t *testing.T) {
 	l.sends(l.s2, "sw2", one)
 	l.until(l.at(one, "sw2"))
 	l.until(l.synced)
-	if n := testutil.ToFloat64(l.c.metrics.moves); n != 1 {
-		t.Errorf("%v moves counted", n)
-	}
+	l.counts(l.c.metrics.moves, 1)
 	if a, b := len(learnedRows(l.s1)), len(learnedRows(l.s2)); a != 1 || b != 2 {
 		t.Errorf("after the move host1 has %d rows of the learned MAC and host2 %d, want 1 and 2", a, b)
 	}
@@ -141,6 +152,7 @@ func TestLimitIsReported(t *testing.T) {
 	}
 	l.until(full)
 	l.until(l.at(station(99), "sw2"))
+	l.counts(l.c.metrics.macLimits, 1)
 	p, err := l.client.Port(l.ctx(), "sw1")
 	if err != nil {
 		t.Fatal(err)
@@ -180,13 +192,7 @@ func TestFlappingIsHeld(t *testing.T) {
 		}
 	}
 	l.sends(l.s1, "sw1", one)
-	l.until(func() string {
-		if testutil.ToFloat64(l.c.metrics.movesHeld) == 0 {
-			l.c.changed.notify()
-			return "no move was held"
-		}
-		return ""
-	})
+	l.counts(l.c.metrics.movesHeld, 1)
 	if missing := l.at(one, "sw2")(); missing != "" {
 		t.Error(missing)
 	}

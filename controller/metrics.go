@@ -33,6 +33,7 @@ type metrics struct {
 	cutOvers       prometheus.Counter
 	moves          prometheus.Counter
 	movesHeld      prometheus.Counter
+	macLimits      prometheus.Counter
 }
 
 func newMetrics(c *Controller) *metrics {
@@ -57,11 +58,13 @@ func newMetrics(c *Controller) *metrics {
 			Help: "Learned source MACs that moved from one port to another."}),
 		movesHeld: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "learned_mac_moves_held_total",
 			Help: "Sightings of learned source MACs at another port that were not followed, since the MAC moves all the time."}),
+		macLimits: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "mac_limits_reached_total",
+			Help: "Times that a port has come to have as many learned source MACs as it may."}),
 	}
 	m.cutOvers = prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "cut_overs_total",
 		Help: "Ports that went over to the host that they were being migrated to, or back."})
 	m.registry.MustRegister(m.engineSeconds, m.engineBatch, m.compileSeconds, m.commitSeconds,
-		m.entries, m.syncErrors, m.audits, m.drift, m.stale, m.refused, m.packetIns, m.cutOvers, m.moves, m.movesHeld, collector{c},
+		m.entries, m.syncErrors, m.audits, m.drift, m.stale, m.refused, m.packetIns, m.cutOvers, m.moves, m.movesHeld, m.macLimits, collector{c},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -180,9 +180,7 @@ func learnedMACMoves(t *testing.T, l *learningLab) {
 			}
 		}
 	}
-	if n := l.metric(t, "ofctl_lab_learned_mac_moves_total"); n != 3 {
-		t.Errorf("%v moves are counted, want 3", n)
-	}
+	eventually(t, "3 moves are counted", func() bool { return l.metric(t, "ofctl_lab_learned_mac_moves_total") == 3 })
 }
 
 // declaredMACsStay: a port of profile switch cannot take its neighbours' MACs.
