@@ -68,6 +68,7 @@ type member struct {
 	host    string
 	netns   string // or the virtual machine, if it is one
 	machine bool
+	mute    bool // a virtual machine that runs no commands: it has no agent, or is off
 	device  string
 	mac     net.HardwareAddr
 	addr    netip.Addr
@@ -82,7 +83,7 @@ func newLabDemo(a *app) *cobra.Command {
 		Use:   "demo",
 		Short: "Show a lab at work: who reaches whom, and with which tunnel key",
 		Long: `Show a lab at work. In each network, ports on different hosts ping each other
-(those of virtual machines from inside, by the guest agent), and the underlay is
+(virtual machines from inside too, where there is a guest agent), and the underlay is
 captured meanwhile: encapsulation and tunnel key of what was seen must be the
 network's. Between namespaces of any two tenants, frames are sent straight at the
 other's MAC and IP address, and to everybody; none may arrive, while those to
@@ -209,8 +210,12 @@ func (l *openedLab) members(ctx context.Context) ([]member, error) {
 		}
 	}
 	for _, v := range l.spec.Machines {
+		_, err := l.m.Output(ctx, l.name, lab.Target{Host: v.Host, Netns: v.Name}, "true")
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		for _, n := range v.NICs {
-			if err := add(member{port: n.Port, host: v.Host, netns: v.Name, machine: true, device: n.Name}); err != nil {
+			if err := add(member{port: n.Port, host: v.Host, netns: v.Name, machine: true, mute: err != nil, device: n.Name}); err != nil {
 				return nil, err
 			}
 		}
@@ -241,9 +246,11 @@ func crossHostPairs(members []member) [][2]member {
 				continue
 			}
 			count[n]++
-			out = append(out, [2]member{a, b})
+			if !a.mute {
+				out = append(out, [2]member{a, b})
+			}
 			// From a virtual machine and to it are two ways: it answers, or it asks.
-			if a.machine || b.machine {
+			if (a.machine || b.machine) && !b.mute {
 				out = append(out, [2]member{b, a})
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ofctl-lab/ofctl-lab/controller/api"
+	"github.com/ofctl-lab/ofctl-lab/datapath/guest"
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
 )
 
@@ -147,6 +148,9 @@ func (a *app) openLab(cmd *cobra.Command) (*openedLab, error) {
 
 // known is the attachment of a port that the lab attaches.
 func (l *openedLab) known(port string) (lab.Attachment, error) {
+	if err := l.notOfGuest(port); err != nil {
+		return lab.Attachment{}, err
+	}
 	names := make([]string, 0, len(l.spec.Attachments))
 	for _, at := range l.spec.Attachments {
 		if at.Port == port {
@@ -155,6 +159,16 @@ func (l *openedLab) known(port string) (lab.Attachment, error) {
 		names = append(names, at.Port)
 	}
 	return lab.Attachment{}, fmt.Errorf("lab %s attaches no port %q; %s", l.name, port, meant(port, names))
+}
+
+// notOfGuest is an error for a port that is a virtual machine's.
+func (l *openedLab) notOfGuest(port string) error {
+	for _, v := range l.spec.Machines {
+		if slices.ContainsFunc(v.NICs, func(n guest.NIC) bool { return n.Port == port }) {
+			return fmt.Errorf("port %s is a NIC of guest %s, and comes and goes with it: use ofctl-lab lab start, stop and migrate", port, v.Name)
+		}
+	}
+	return nil
 }
 
 func (l *openedLab) hasHost(name string) error {
@@ -171,6 +185,9 @@ func (l *openedLab) hasHost(name string) error {
 // attachmentOf is how to attach a port on a host: as the lab attaches it, or as
 // the controller has it declared.
 func (l *openedLab) attachmentOf(ctx context.Context, port, host string) (lab.Attachment, error) {
+	if err := l.notOfGuest(port); err != nil {
+		return lab.Attachment{}, err
+	}
 	if host != "" {
 		if err := l.hasHost(host); err != nil {
 			return lab.Attachment{}, err

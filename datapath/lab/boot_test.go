@@ -16,13 +16,14 @@ import (
 // guestBoot bounds all boots of a test: minutes where the machine is busy.
 const guestBoot = 3 * time.Minute
 
-// booted is a machine with the guests' image, at 10.1.1.11.
+// booted is a machine with the guests' image, at 10.1.1.11 and fd00::11. It is
+// ready when it answers for the latter; the examples in docs wait for IPv4.
 func booted(t *testing.T, name, host string) Machine {
 	t.Helper()
 	v := bare(t, name, host)
 	v.Disks, v.Boot, v.Memory, v.Ready, v.NICModel = nil, nil, 192, guest.ReadyAddress, "virtio"
-	v.NICs[0].Addresses = []netip.Addr{netip.MustParseAddr("10.1.1.11")}
-	v.Cmdline = "console=ttyS0 quiet hostname=" + name + " net.eth0=10.1.1.11/24"
+	v.NICs[0].Addresses = []netip.Addr{netip.MustParseAddr("fd00::11")}
+	v.Cmdline = "console=ttyS0 quiet hostname=" + name + " net.eth0=10.1.1.11/24,fd00::11/64"
 	for file, at := range map[string]*string{"vmlinuz": &v.Kernel, "initramfs.img": &v.Initrd} {
 		path, err := filepath.Abs(filepath.Join("../../bin/guest", file))
 		if err == nil {
@@ -58,7 +59,7 @@ func TestMachineBoots(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if last := steps[len(steps)-1]; last != "answers for 10.1.1.11" {
+	if last := steps[len(steps)-1]; last != "answers for fd00::11" {
 		t.Errorf("steps %q", steps)
 	}
 	output(t, m, s.Name, "host2/ns", "ping", "-c1", "-w5", "10.1.1.11")

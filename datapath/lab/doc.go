@@ -6,6 +6,9 @@
 //	<lab>.<host>         a host: uplink → br-phy with the TEP, mgmt0, br-int
 //	<lab>.<host>.<netns> a guest, attached to its host's br-int by a veth pair
 //
+// A guest may also be a [Machine]: qemu in its host's namespace, run by a
+// supervisor, with a tap on br-int for each NIC.
+//
 // Nothing is created in the machine's own namespace, and the daemons keep all
 // their files in the lab's state directory: a lab neither sees nor disturbs an
 // Open vSwitch of the machine, and several labs live side by side.
@@ -16,6 +19,7 @@
 // created, so that [Manager.Down] removes every trace even after a crash.
 // Commands that change a lab hold its lock file; a second one waits for it.
 //
-// The methods need root and the Debian package openvswitch-switch. They may be
+// The methods need root and the Debian package openvswitch-switch, and machines
+// qemu-system-x86. They may be
 // called concurrently. They return what happened and log nothing.
 package lab

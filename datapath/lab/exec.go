@@ -8,10 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/ofctl-lab/ofctl-lab/datapath/guest"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 	"github.com/ofctl-lab/ofctl-lab/datapath/qemu"
 )
@@ -61,6 +63,13 @@ func (m *Manager) Namespace(lab string, t Target) (*netdev.Namespace, error) {
 			return netdev.OpenNamespace(name)
 		}
 		places = append(places, strings.Replace(strings.TrimPrefix(n, lab+"."), ".", "/", 1))
+	}
+	for _, v := range st.Spec.Machines {
+		if at := (Target{Host: v.Host, Netns: v.Name}); at == t {
+			return nil, fmt.Errorf("lab %s: %s is a virtual machine and has no namespace; its taps are in that of %s", lab, t, v.Host)
+		} else {
+			places = append(places, at.String())
+		}
 	}
 	return nil, fmt.Errorf("lab %s: there is no %s; there is %s", lab, t, strings.Join(places, ", "))
 }
@@ -171,11 +180,20 @@ func (m *Manager) CaptureUnderlay(lab, host string) (*netdev.PacketConn, error) 
 }
 
 // CaptureGuest opens the guest's interface of the attachment port (or, with a
-// VLAN ID, its sub-interface), to capture and to send frames.
+// VLAN ID, its sub-interface), to capture and to send frames. Of a machine's NIC it
+// is the tap, and there is no VLAN: Received is what the guest sends, and what is
+// sent goes to the guest.
 func (m *Manager) CaptureGuest(lab, port string, vid uint16) (*netdev.PacketConn, error) {
 	spec, err := m.Spec(lab)
 	if err != nil {
 		return nil, err
+	}
+	if v, is := spec.machinePort(port); is {
+		i := slices.IndexFunc(v.NICs, func(n guest.NIC) bool { return n.Port == port })
+		if vid != 0 {
+			return nil, fmt.Errorf("lab %s: capture: port %s is a NIC of guest %s, whose sub-interfaces are inside; capture without a VLAN", lab, port, v.Name)
+		}
+		return m.capture(lab, Target{Host: v.Host}, v.NICs[i].Tap)
 	}
 	a, ok := spec.attachment(port)
 	if !ok {

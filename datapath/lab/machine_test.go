@@ -11,10 +11,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/google/uuid"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/guest"
+	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 	"github.com/ofctl-lab/ofctl-lab/datapath/qemu"
 )
 
@@ -113,6 +115,18 @@ func TestMachineRunsAndGoes(t *testing.T) {
 
 	if err := m.Unplug(ctx, s.Name, "vm1-eth0"); err == nil || !strings.Contains(err.Error(), "a NIC of guest vm1") {
 		t.Errorf("unplug a NIC: %v", err)
+	}
+
+	if _, err := m.Namespace(s.Name, Target{"host1", "vm1"}); err == nil || !strings.Contains(err.Error(), "is a virtual machine") {
+		t.Errorf("its namespace: %v", err)
+	}
+	if tap, err := m.CaptureGuest(s.Name, "vm1-eth1", 0); err != nil {
+		t.Error(err)
+	} else {
+		tap.Close()
+	}
+	if _, err := m.CaptureGuest(s.Name, "vm1-eth1", 10); err == nil {
+		t.Error("a sub-interface of a machine is captured")
 	}
 
 	// Its NICs' links follow the switch's ports.
@@ -246,6 +260,51 @@ func TestPrintableLines(t *testing.T) {
 	if want := []string{"red end?", "0;title"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
+}
+
+// A guest that writes without end fills no file system.
+func TestConsoleLogIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	log := filepath.Join(dir, qemu.ConsoleLog)
+	s := &supervisor{dir: dir, state: machineState{Phase: MachineBooting, Started: time.Unix(0, 0)}}
+	if s.console() {
+		t.Error("a console that does not exist speaks")
+	}
+	for range 3 {
+		if err := os.WriteFile(log, make([]byte, maxConsole+1), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.console()
+		now, err := os.Stat(log)
+		if err != nil || now.Size() != 0 {
+			t.Fatalf("%v, %v", now, err)
+		}
+	}
+	old, err := os.Stat(log + ".old")
+	if err != nil || old.Size() != maxConsole+1 || s.state.Console.IsZero() {
+		t.Errorf("%v, %v, %+v", old, err, s.state)
+	}
+}
+
+func FuzzSignOf(f *testing.F) {
+	f.Add(addressProbe(netip.MustParseAddr("10.1.1.11")))
+	f.Add(addressProbe(netip.MustParseAddr("fd00::11")))
+	f.Add(append(make([]byte, 12), 8, 6))
+	f.Add(append(make([]byte, 12), 0x86, 0xdd, 0x60))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, ready := range []guest.Ready{guest.ReadyAddress, guest.ReadyFrame, guest.ReadyLLDP} {
+			w := &tapWatch{m: guest.Machine{Ready: ready, NICs: []guest.NIC{{Addresses: []netip.Addr{netip.MustParseAddr("10.1.1.11")}}}}}
+			if _, ok := w.signOf(netdev.Frame{Direction: netdev.Sent, Data: b}, w.m.NICs[0]); ok {
+				t.Error("a frame to the guest is a sign of it")
+			}
+			_, _ = w.signOf(netdev.Frame{Data: b}, w.m.NICs[0])
+		}
+		for _, line := range printableLines(b, 3) {
+			if strings.ContainsFunc(line, unicode.IsControl) {
+				t.Errorf("%q has control characters", line)
+			}
+		}
+	})
 }
 
 func TestAddressProbe(t *testing.T) {

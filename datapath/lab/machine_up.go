@@ -27,13 +27,18 @@ type accel struct {
 
 // checkMachineHost reports why the spec's machines cannot run on this machine,
 // before anything is made of the lab.
-func (l *instance) checkMachineHost(spec Spec, o UpOptions) error {
+func (l *instance) checkMachineHost(ctx context.Context, spec Spec, o UpOptions) error {
 	if len(spec.Machines) == 0 {
 		return nil
 	}
 	errs := []error{qemu.Prerequisites()}
 	if o.Supervisor == nil {
 		errs = append(errs, errors.New("virtual machines need UpOptions.Supervisor"))
+	}
+	if o.Accel == qemu.KVM && errs[0] == nil {
+		if err := qemu.Probe(ctx, qemu.KVM); err != nil {
+			errs = append(errs, fmt.Errorf("KVM does not work here: %w; leave the choice to the lab, or take tcg", err))
+		}
 	}
 	need := 0 // MiB
 	for _, v := range spec.Machines {

@@ -79,7 +79,7 @@ func (m *Manager) Up(ctx context.Context, spec Spec, o UpOptions) error {
 	if err != nil && !fresh {
 		return err
 	}
-	if err := l.checkMachineHost(spec, o); err != nil {
+	if err := l.checkMachineHost(ctx, spec, o); err != nil {
 		return fmt.Errorf("lab %s: %w", spec.Name, err)
 	}
 	if fresh {
