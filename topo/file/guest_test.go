@@ -2,10 +2,13 @@ package file_test
 
 import (
 	"fmt"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
@@ -114,6 +117,40 @@ func TestReadyWithoutAddress(t *testing.T) {
 		if got := f.Resolve(f.Guests[0]).Ready; got != want {
 			t.Errorf("%s: ready by %s, want %s", nics, got, want)
 		}
+	}
+}
+
+// The reference has every key of each section and no other, and the example there is valid.
+func TestGuestReference(t *testing.T) {
+	text, err := os.ReadFile("../../docs/reference/guests.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for heading, wrong := range map[string]string{
+		"## A guest": "guests: [{name: g, kernel: k, unknown-key: 1}]",
+		"## A NIC":   "guests: [{name: g, kernel: k, nics: [{network: red/web, unknown-key: 1}]}]",
+		"## A kind":  "kinds: [{name: k, unknown-key: 1}]",
+	} {
+		_, err := file.Parse("x", []byte(guests[:strings.Index(guests, "kinds:")]+wrong))
+		if err == nil {
+			t.Fatalf("%s was accepted", wrong)
+		}
+		_, list, _ := strings.Cut(err.Error(), "; use ")
+		_, section, found := strings.Cut(string(text), heading+"\n")
+		section, _, _ = strings.Cut(section, "\n## ")
+		var documented []string
+		for _, key := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\|").FindAllStringSubmatch(section, -1) {
+			documented = append(documented, key[1])
+		}
+		if d := cmp.Diff(strings.Split(list, ", "), documented, cmpopts.SortSlices(strings.Compare)); d != "" || !found {
+			t.Errorf("%s (-format +reference):\n%s", heading, d)
+		}
+	}
+	_, example, _ := strings.Cut(string(text), "```yaml\n")
+	example, _, _ = strings.Cut(example, "```")
+	f, err := file.Parse("x", []byte(guests[:strings.Index(guests, "kinds:")]+example))
+	if err != nil || f.Guests[0].NICs[1].Name != "gi2" {
+		t.Errorf("the example: %v", err)
 	}
 }
 
