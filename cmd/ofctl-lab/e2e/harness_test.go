@@ -325,9 +325,17 @@ func (l *testLab) portStatus(t *testing.T, port string) api.PortStatus {
 // eventually waits until ok is true, which what describes.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(patience)
+	within(t, waiting{limit: patience, look: 5 * time.Millisecond}, what, ok)
+}
+
+// waiting is for how long, and how often is looked.
+type waiting struct{ limit, look time.Duration }
+
+func within(t *testing.T, w waiting, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(w.limit)
 	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(w.look)
 	defer tick.Stop()
 	for !ok() {
 		select {
