@@ -180,6 +180,7 @@ func TestPortsRolesAndPortStatus(t *testing.T) {
 	if len(ps) != 2 || ps[0].Name != "p1" && ps[1].Name != "p1" {
 		t.Errorf("ports %+v", ps)
 	}
+	portGoesDownAndUp(t, c, ps[slices.IndexFunc(ps, func(p openflow.PortDesc) bool { return p.Name == "p1" })])
 	o.vsctl(t, "del-port", "br0", "p1")
 	eventually(t, "port status of the deleted port", func() bool { return deleted.Load() == 41 })
 
@@ -195,6 +196,29 @@ func TestPortsRolesAndPortStatus(t *testing.T) {
 	d, err := c.Describe(t.Context())
 	if err != nil || d.Hardware != "Open vSwitch" {
 		t.Errorf("description %+v, %v", d, err)
+	}
+}
+
+// portGoesDownAndUp takes a port down and up again, and is refused with another's address.
+func portGoesDownAndUp(t *testing.T, c *openflow.Conn, p openflow.PortDesc) {
+	t.Helper()
+	for _, down := range []bool{true, true, false} {
+		if err := c.SetPortDown(t.Context(), p, down); err != nil {
+			t.Fatal(err)
+		}
+		ps, err := c.Ports(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, q := range ps {
+			if q.Number == p.Number && (openflow.IsDown(q) != down || down && openflow.HasLink(q)) {
+				t.Errorf("asked to be down: %v; it is %+v", down, q)
+			}
+		}
+	}
+	p.MAC[5]++
+	if err := c.SetPortDown(t.Context(), p, true); !errors.Is(err, &ofp13.Error{Type: ofp13.ErrPortModFailed, Code: 1}) {
+		t.Errorf("with another's address: %v", err)
 	}
 }
 

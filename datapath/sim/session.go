@@ -258,6 +258,15 @@ func (ses *session) answer(h ofp13.Header, b []byte) ([]byte, *ofp13.Error) {
 			return nil, e
 		}
 		return nil, apply(ses.sw.store, b)
+	case ofp13.TypePortMod:
+		if ses.role == ofp13.RoleSlave {
+			return nil, refuse(ofp13.ErrBadRequest, 10) // IS_SECONDARY
+		}
+		m, err := ofp13.DecodePortMod(b)
+		if err != nil {
+			return nil, badLen
+		}
+		return nil, ses.sw.portMod(m)
 	case ofp13.TypeMultipartRequest:
 		return ses.multipart(h, b)
 	case ofp13.TypeExperimenter:

@@ -19,6 +19,7 @@ type Switch struct {
 	mu         sync.Mutex
 	store      *store
 	ports      map[uint32]ofp13.PortDesc
+	unlinked   map[uint32]bool // ports whose other side has no link
 	sessions   map[*session]bool
 	generation *uint64 // of the last election, nil before the first
 	faults     Faults
@@ -56,6 +57,7 @@ func New(datapathID uint64) *Switch {
 		store:      newStore(),
 		ports:      map[uint32]ofp13.PortDesc{local.Number: local},
 		sessions:   map[*session]bool{},
+		unlinked:   map[uint32]bool{},
 	}
 }
 
@@ -124,6 +126,7 @@ func (s *Switch) SetPort(p ofp13.PortDesc) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delete(s.unlinked, p.Number)
 	reason := ofp13.PortAdd
 	if _, ok := s.ports[p.Number]; ok {
 		reason = ofp13.PortModify
@@ -141,6 +144,7 @@ func (s *Switch) DeletePort(number uint32) error {
 		return fmt.Errorf("sim: no port %d", number)
 	}
 	delete(s.ports, number)
+	delete(s.unlinked, number)
 	return s.tellPort(ofp13.PortStatus{Reason: ofp13.PortDelete, Port: p})
 }
 

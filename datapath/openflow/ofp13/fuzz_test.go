@@ -25,6 +25,7 @@ func FuzzDecode(f *testing.F) {
 		must(AppendPacketIn(nil, 1, PacketIn{Match: typicalFlow().Match, Data: []byte{1, 2}})),
 		must(AppendPacketOut(nil, 1, PacketOut{Actions: typicalFlow().Apply, Data: []byte{1, 2}})),
 		must(AppendPortStatus(nil, 1, PortStatus{})),
+		must(AppendPortMod(nil, 1, PortMod{Number: 3, Config: PortConfigDown, Mask: PortConfigDown})),
 		must(AppendFlowRemoved(nil, 1, FlowRemoved{FlowStats: flows.FlowStats{Flow: typicalFlow()}})),
 		must(AppendRoleStatus(nil, 1, RoleStatus{})),
 		must(AppendError(nil, &Error{Type: ErrExperimenter, Experimenter: ONFExperimenter, Code: 2304})),
@@ -43,6 +44,7 @@ func FuzzDecode(f *testing.F) {
 		DecodePacketIn(b)
 		DecodePacketOut(b)
 		DecodePortStatus(b)
+		DecodePortMod(b)
 		DecodeFlowRemoved(b)
 		DecodeRole(b, TypeRoleReply)
 		DecodeSetAsync(b)

@@ -101,6 +101,10 @@ func TestDecodeUndoesEncode(t *testing.T) {
 		gotSt, err := DecodePortStatus(enc(AppendPortStatus(prefix, xid, st)))
 		same(t, "port status", st, gotSt, err)
 
+		pm := PortMod{rapid.Uint32().Draw(t, "number"), [6]byte{2, 4}, rapid.Uint32().Draw(t, "config"), rapid.Uint32().Draw(t, "mask")}
+		gotPM, err := DecodePortMod(enc(AppendPortMod(prefix, xid, pm)))
+		same(t, "port-mod", pm, gotPM, err)
+
 		fr := FlowRemoved{2, flows.FlowStats{Flow: &flows.Flow{Match: genMatch(t), Priority: 3, Table: 4, Cookie: 5, IdleTimeout: 6}, Packets: 7, Duration: 8}}
 		gotFR, err := DecodeFlowRemoved(enc(AppendFlowRemoved(prefix, xid, fr)))
 		same(t, "flow-removed", fr, gotFR, err)

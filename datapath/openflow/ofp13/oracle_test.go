@@ -96,6 +96,23 @@ func TestFlowModIsByteForByteThatOfLibOpenflow(t *testing.T) {
 	})
 }
 
+func TestPortModIsByteForByteThatOfLibOpenflow(t *testing.T) {
+	mac := [6]byte{2, 0, 0, 0, 0, 7}
+	for _, config := range []uint32{0, PortConfigDown} {
+		lib := openflow13.NewPortMod(3)
+		lib.Header.Version, lib.Header.Type, lib.Header.Xid, lib.Header.Length = Version, uint8(TypePortMod), 77, 40
+		lib.HWAddr, lib.Config, lib.Mask, lib.Advertise = mac[:], config, PortConfigDown, 0
+		want, err := lib.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := must(t)(AppendPortMod(nil, 77, PortMod{3, mac, config, PortConfigDown}))
+		if !bytes.Equal(want, got) {
+			t.Errorf("libOpenflow\n%s\nours\n%s", hex.Dump(want), hex.Dump(got))
+		}
+	}
+}
+
 // ofPrint is what Open vSwitch reads in a message.
 func ofPrint(t *testing.T, b []byte) string {
 	t.Helper()
@@ -141,6 +158,8 @@ func TestOpenVSwitchReadsWhatWeWrite(t *testing.T) {
 		{must(AppendBundleControl(nil, 1, BundleControl{7, BundleOpen, BundleAtomic | BundleOrdered})), "OPEN_REQUEST flags=atomic ordered"},
 		{must(AppendBundleAdd(nil, 1, 7, flows.Op{Kind: flows.DeleteFlow, Flow: typicalFlow()})), "DEL_STRICT"},
 		{must(AppendPortStatus(nil, 1, PortStatus{PortDelete, PortDesc{Number: 3, Name: "tap0"}})), "DEL: 3(tap0)"},
+		{must(AppendPortMod(nil, 1, PortMod{3, [6]byte{2, 0, 0, 0, 0, 7}, PortConfigDown, PortConfigDown})),
+			"port: 3: addr:02:00:00:00:00:07\n     config: PORT_DOWN\n     mask:   PORT_DOWN"},
 	} {
 		if got := ofPrint(t, c.b); !strings.Contains(got, c.want) {
 			t.Errorf("Open vSwitch reads %q, want %q in it", got, c.want)
