@@ -272,6 +272,7 @@ func (c *Controller) published(m *model, changes topo.Changes) {
 	}
 	for _, h := range c.hosts.all() {
 		h.worker.ring()
+		h.carrier.ring()
 		if len(changes.Objects) > 0 {
 			h.bridge.ring() // the host became known, or an encapsulation came or went
 		}

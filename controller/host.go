@@ -28,6 +28,9 @@ type host struct {
 	db, of atomic.Pointer[sessionState]
 	// sync is what the switch confirmed. Written by the worker.
 	sync atomic.Pointer[syncState]
+	// links are those of the ends of wires here; nil while they are not observed.
+	// Written by the carrier.
+	links atomic.Pointer[links]
 	// conn is the live OpenFlow session, nil while there is none. Written by
 	// whoever holds the slot.
 	conn atomic.Pointer[openflow.Conn]
@@ -38,8 +41,9 @@ type host struct {
 	dbSlot, ofSlot slot
 	// binder is rung by new facts and by progress of the worker, worker by new
 	// models, bridge by new facts and by what decides about the bridge's set-up.
-	// audit asks the worker for one now.
-	binder, worker, bridge, audit bell
+	// audit asks the worker for one now. carrier is rung by new models, by progress of
+	// the worker, and by the hosts of other ends of wires.
+	binder, worker, bridge, audit, carrier bell
 	// ports are the port numbers that came and went over OpenFlow, in order.
 	ports chan portEvent
 
@@ -120,6 +124,7 @@ func newHost(name string) *host {
 		binder:    newBell(),
 		worker:    newBell(),
 		audit:     newBell(),
+		carrier:   newBell(),
 		bridge:    newBell(),
 		ports:     make(chan portEvent, 1024),
 		problems:  map[string]hostProblem{},

@@ -16,7 +16,7 @@ import (
 // serveOpenFlow serves one connection from a switch, from the hello to its end.
 func (c *Controller) serveOpenFlow(ctx context.Context, nc net.Conn) {
 	peer := nc.RemoteAddr().String()
-	told := heard{ports: make(chan portEvent, cap(newHost("").ports)), packets: newPacketIns(c.packetIn)}
+	told := heard{ports: make(chan portEvent, cap(newHost("").ports)), packets: newPacketIns(c.packetIn), links: &linkWatch{bell: newBell()}}
 	conn, err := openflow.Connect(ctx, nc, openflow.Options{OnPortStatus: told.port, OnPacketIn: told.packets.put})
 	if err != nil {
 		c.metrics.refused.WithLabelValues("openflow").Inc()
@@ -51,10 +51,12 @@ func (c *Controller) serveOpenFlow(ctx context.Context, nc net.Conn) {
 type heard struct {
 	ports   chan portEvent
 	packets *packetIns
+	links   *linkWatch
 }
 
 // port is the OnPortStatus of a session.
 func (t heard) port(s openflow.PortStatus) {
+	t.links.told(s)
 	select {
 	case t.ports <- portEvent{port: s.Port.Number, name: s.Port.Name, gone: s.Reason == ofp13.PortDelete}:
 	default: // the database says it too, a little later
@@ -107,6 +109,8 @@ func (c *Controller) serveSwitch(ctx context.Context, h *host, th *topo.Host, co
 	})
 	l := &learner{h: h, conn: conn, engine: c.engine, moves: c.moves, metrics: c.metrics, log: log, ageing: c.cfg.MACAgeing}
 	forward.Go(func() { l.run(ctx) })
+	k := &carrier{h: h, conn: conn, engine: c.engine, settle: c.settle, hosts: c.hosts, log: log, watch: told.links, settling: map[string]release{}}
+	forward.Go(func() { k.run(ctx) })
 	w := &worker{
 		h: h, conn: conn, engine: c.engine, settle: c.settle, metrics: c.metrics, log: log, audit: c.cfg.AuditInterval,
 		progress:    func() { c.progressed(h) },
@@ -138,6 +142,7 @@ func (c *Controller) refuseBridge(ctx context.Context, conn *openflow.Conn, reas
 // progressed is called when a host's switch confirmed something, or failed to.
 func (c *Controller) progressed(h *host) {
 	h.binder.ring()
+	h.carrier.ring()
 	c.changed.notify()
 	c.releaser.ring()
 }

@@ -81,6 +81,9 @@ func (v *view) portStatus(p *topo.Port) api.PortStatus {
 		st.State, st.Message = api.StateBinding, reason
 	case i.Error != "":
 		st.State, st.Message = api.StateBinding, "the switch reports for interface "+i.Name+": "+i.Error
+	case v.model.held[heldKey(b.Host, i.Name)]:
+		st.HeldDown = v.heldBecause(p)
+		st.State, st.Message = api.StateBinding, "held down: "+st.HeldDown
 	case i.LinkState != "up":
 		st.State, st.Message = api.StateBinding, fmt.Sprintf("interface %s has no link; bring both ends up", i.Name)
 	}

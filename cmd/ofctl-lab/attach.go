@@ -200,10 +200,10 @@ func (a *app) attach(ctx context.Context, d *daemon, o attachOptions) (err error
 	if err != nil {
 		return err
 	}
-	enough := []api.State{api.StateUp, api.StateMigrating}
+	enough := api.PortStatus.Wired
 	if o.tap {
 		// A tap has no link before the virtual machine opens it.
-		enough = append(enough, api.StateBinding)
+		enough = func(s api.PortStatus) bool { return s.Wired() || s.State == api.StateBinding }
 	}
 	if err := d.awaitState(ctx, o.port, enough); err != nil {
 		if len(changed) == 0 {
@@ -386,7 +386,7 @@ func poll(ctx context.Context, done func() (ok bool, waiting string, err error))
 }
 
 // awaitState waits until the port is in one of the states.
-func (d *daemon) awaitState(ctx context.Context, port string, states []api.State) error {
+func (d *daemon) awaitState(ctx context.Context, port string, enough func(api.PortStatus) bool) error {
 	return poll(ctx, func() (bool, string, error) {
 		p, err := d.Port(ctx, port)
 		if err != nil {
@@ -396,7 +396,7 @@ func (d *daemon) awaitState(ctx context.Context, port string, states []api.State
 		if why == "" {
 			why = "see ofctl-lab describe port " + port
 		}
-		return slices.Contains(states, p.Status.State), fmt.Sprintf("port %s is %s (%s)", port, p.Status.State, why), nil
+		return enough(p.Status), fmt.Sprintf("port %s is %s (%s)", port, p.Status.State, why), nil
 	})
 }
 

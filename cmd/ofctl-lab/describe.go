@@ -144,7 +144,7 @@ func describePort(t *tables, p *api.Port, flows []api.Flow) {
 		t.table([]string{"VLAN", "NETWORK", "ADDRESSES"}, rows)
 	}
 	t.gap()
-	t.fields("Bound on host", s.Host, "OpenFlow port", ofport(s.OFPort), "Interface", s.InterfaceName, "Link", s.LinkState,
+	t.fields("Bound on host", s.Host, "OpenFlow port", ofport(s.OFPort), "Interface", s.InterfaceName, "Link", s.LinkState, "Held down", s.HeldDown,
 		"Declared for", strings.Join(slices.DeleteFunc([]string{p.Host, p.Netns, p.Guest, p.Interface}, func(s string) bool { return s == "" }), " / "))
 	if p.MigrateTo != "" {
 		t.fields("May migrate to", p.MigrateTo)

@@ -233,7 +233,7 @@ func (a *app) plugged(ctx context.Context, l *openedLab, port string) error {
 		}
 		s := p.Status
 		switch {
-		case !s.State.Carries():
+		case !s.Wired():
 			return false, fmt.Sprintf("port %s is %s on %s (%s)", port, s.State, cmp.Or(s.Host, "no host"), s.Message), nil
 		case s.Host == at.Host && s.OFPort == uint32(at.OFPort):
 			return true, "", nil

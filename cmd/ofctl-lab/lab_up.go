@@ -250,7 +250,7 @@ func notUp(ports []api.Port, attached map[string]bool) []string {
 			continue
 		}
 		found++
-		if p.Status.State.Carries() {
+		if p.Status.Wired() {
 			continue
 		}
 		s := fmt.Sprintf("port %s is %s", p.Name, p.Status.State)

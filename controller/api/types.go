@@ -120,12 +120,20 @@ type PortStatus struct {
 	OFPort        uint32 `json:"ofport,omitempty" doc:"OpenFlow port number there"`
 	InterfaceName string `json:"interface,omitempty" doc:"Name of the switch's interface"`
 	LinkState     string `json:"link_state,omitempty" doc:"up or down, as the switch reports"`
+	// HeldDown is set on an end of a wire with carrier propagate.
+	HeldDown string `json:"held_down,omitempty" doc:"Why the controller holds the interface down: what has no link at the other end of the port's wire"`
 	// Learning is there for ports of profile switch.
 	Learning *Learning `json:"learning,omitempty" doc:"Source MACs learned at a port of profile switch"`
 	Rivals   []Claim   `json:"rivals,omitempty" doc:"Other interfaces that claim the port"`
 	// Standby is set while the port is being migrated.
 	Standby *Standby `json:"standby,omitempty" doc:"Where else the port is while it is being migrated"`
 	Message string   `json:"message,omitempty" doc:"Why the port is not up, and what to do"`
+}
+
+// Wired reports whether the switch of the port's host has all that the port needs: it
+// is up (or migrates), or dark only because the other end of its wire is.
+func (s PortStatus) Wired() bool {
+	return s.State.Carries() || s.State == StateBinding && s.HeldDown != ""
 }
 
 // Standby is the claim on a port to which it is about to migrate or from which it came.

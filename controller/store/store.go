@@ -4,7 +4,7 @@
 //
 // Layout (schema 1): bucket "meta" holds "schema" (the number), "desired"
 // (everything of topo.Desired but its objects), "topology" (Meta) and
-// "programmed" (a JSON list); the buckets "hosts", "tenants", "networks" and
+// "programmed" and "held" (JSON lists); the buckets "hosts", "tenants", "networks" and
 // "ports" hold one JSON record per object under its ID, 4 bytes big-endian.
 package store
 
@@ -58,6 +58,10 @@ type State struct {
 	Meta    Meta
 	// Programmed are the hosts whose switches have been given flows.
 	Programmed map[string]bool
+	// Held are the ports, as host/device, that are held down because the other end of
+	// their wire has no link. A port that is down for this and one that somebody took
+	// down look the same on the switch.
+	Held map[string]bool
 }
 
 // Store is an open store. Its methods are for one goroutine at a time.
@@ -103,6 +107,7 @@ var (
 	desiredKey    = []byte("desired")
 	topologyKey   = []byte("topology")
 	programmedKey = []byte("programmed")
+	heldKey       = []byte("held")
 )
 
 // NewerSchemaError says that the store was written by a newer release.
