@@ -41,7 +41,7 @@ type wireLab struct {
 // other one.
 func TestWire(t *testing.T) {
 	t.Parallel()
-	l := &wireLab{testLab: up(t, "w", topologyFile(t, "wire")), ends: map[string][2]*guest{}}
+	l := &wireLab{testLab: up(t, "wr", topologyFile(t, "wire")), ends: map[string][2]*guest{}}
 	for wire, ports := range map[string][2]string{
 		"cable1": {"leaf1-et1", "leaf2-et1"}, "cable2": {"leaf1-et2", "leaf2-et2"},
 		"cable3": {"leaf1-et3", "leaf2-et3"}, "patch": {"leaf1-et4", "leaf3-et4"},
