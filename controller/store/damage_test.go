@@ -57,7 +57,7 @@ func TestDamagedFileIsRefusedWithoutPanic(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 100 {
 		file := append([]byte(nil), whole...)
-		for range 1 + r.IntN(40) {
+		for range 1 + r.IntN(120) {
 			file[2*page+r.IntN(len(file)-2*page)] = byte(r.Uint32())
 		}
 		try(file)
