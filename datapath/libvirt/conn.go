@@ -52,6 +52,7 @@ func Connect(ctx context.Context, uri string) (*Conn, error) {
 	}
 	c.rpc = golibvirt.NewWithDialer(dialed{c.wire})
 	_, err = call(ctx, c, "connect", func(l *golibvirt.Libvirt) (struct{}, error) {
+		defer close(c.wire.connected)
 		return struct{}{}, l.ConnectToURI(golibvirt.ConnectURI(t.driver))
 	})
 	if err != nil {
@@ -99,9 +100,15 @@ func (c *Conn) again(ctx context.Context) (*Conn, error) {
 func (c *Conn) Close() {
 	// Not go-libvirt's Disconnect, which asks the daemon first.
 	_ = c.wire.Close()
+	timeout := time.After(closeTimeout)
+	select {
+	case <-c.wire.connected:
+	case <-timeout:
+		return
+	}
 	select {
 	case <-c.rpc.Disconnected():
-	case <-time.After(closeTimeout):
+	case <-timeout:
 	}
 }
 

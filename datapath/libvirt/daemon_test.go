@@ -74,6 +74,10 @@ func TestHostilePackets(t *testing.T) {
 	packet := func(length uint32, rest ...byte) []byte {
 		return append(binary.BigEndian.AppendUint32(nil, length), append(rest, make([]byte, 64)...)...)
 	}
+	var consent []byte // REMOTE_PROC_CONNECT_OPEN, a reply, all well
+	for _, word := range []uint32{28, 0x20008086, 1, 1, 1, 99, 0} {
+		consent = binary.BigEndian.AppendUint32(consent, word)
+	}
 	for what, answer := range map[string][]byte{
 		"a length of 0":            packet(0),
 		"less than a header":       packet(27),
@@ -81,6 +85,8 @@ func TestHostilePackets(t *testing.T) {
 		"HTTP":                     []byte("HTTP/1.1 400 Bad Request\r\n\r\n" + strings.Repeat("x", 64)),
 		"one byte over the limit":  packet(32<<20 + 5),
 		"an end within the length": {0},
+		// As the answer to another call, and then no packet.
+		"consent": append(consent, packet(0)...),
 	} {
 		t.Run(what, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)

@@ -32,8 +32,9 @@
 //     and its writer takes everything.
 //   - DomainOpenConsole reads only. What is typed is sent as stream packets with the
 //     serial number of the call, which the wrapped socket has seen.
-//   - Connect writes the channel of Disconnected after it has started the goroutine
-//     that closes it: a daemon that ends in between leaves a connection that says
-//     for ever that it is connected. It is not asked here.
+//   - Connect sets the channel of Disconnected, without a lock, after it has started
+//     the goroutine that closes it: the race detector says so whenever a daemon ends, and
+//     one that ends in between leaves a connection that is connected for ever. The
+//     wrapped socket holds its end back until Connect is through.
 //   - An error of the daemon with code 0 is success to it, with nothing in the answer.
 package libvirt

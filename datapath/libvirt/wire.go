@@ -17,6 +17,7 @@ const (
 
 	programRemote     = 0x20008086
 	protocolVersion   = 1
+	procConnectOpen   = 1   // REMOTE_PROC_CONNECT_OPEN
 	procOpenConsole   = 201 // REMOTE_PROC_DOMAIN_OPEN_CONSOLE
 	typeCall          = 0
 	typeReply         = 1
@@ -39,6 +40,15 @@ type wire struct {
 	pending []byte // of head, not yet passed on
 	left    int    // bytes of the packet after head, not yet passed on
 
+	// accepted says that the daemon's consent to the connection is being passed on, and
+	// consented that it has been. connected is closed when go-libvirt's Connect is
+	// through: after the consent the end is held back until then, because Connect sets
+	// without a lock what the goroutine reads that waits for the end.
+	accepted, consented bool
+	connected           chan struct{}
+	closed              chan struct{} // by Close, once
+	once                sync.Once
+
 	// opened is closed when the daemon has opened a console. Only then does it
 	// take what is typed.
 	opened chan struct{}
@@ -48,10 +58,33 @@ type wire struct {
 }
 
 // newWire wraps a connection. One console can be opened on it.
-func newWire(conn net.Conn) *wire { return &wire{Conn: conn, opened: make(chan struct{})} }
+func newWire(conn net.Conn) *wire {
+	return &wire{Conn: conn, opened: make(chan struct{}), connected: make(chan struct{}), closed: make(chan struct{})}
+}
 
 // Read is called by go-libvirt alone.
 func (w *wire) Read(p []byte) (int, error) {
+	n, err := w.pass(p)
+	if w.accepted && w.left == 0 && len(w.pending) == 0 {
+		w.consented = true
+	}
+	if err != nil && w.consented {
+		select {
+		case <-w.connected:
+		case <-w.closed: // the consent was to something else, and Connect was given up
+		}
+	}
+	return n, err
+}
+
+// Close closes the connection. It may be called again, and by anybody.
+func (w *wire) Close() error {
+	w.once.Do(func() { close(w.closed) })
+	return w.Conn.Close()
+}
+
+// pass passes on what comes, a packet's length checked first.
+func (w *wire) pass(p []byte) (int, error) {
 	if len(w.pending) == 0 && w.left == 0 {
 		if _, err := io.ReadFull(w.Conn, w.head[:]); err != nil {
 			return 0, err
@@ -76,13 +109,18 @@ func (w *wire) Read(p []byte) (int, error) {
 // notice looks at the header of a packet that has come.
 func (w *wire) notice() {
 	word := func(at int) uint32 { return binary.BigEndian.Uint32(w.head[at:]) }
-	if word(wordOfProcedure) != procOpenConsole || word(wordOfMessageType) != typeReply || word(wordOfStatus) != statusOK {
+	if word(wordOfMessageType) != typeReply || word(wordOfStatus) != statusOK {
 		return
 	}
-	select {
-	case <-w.opened:
-	default:
-		close(w.opened)
+	switch word(wordOfProcedure) {
+	case procConnectOpen:
+		w.accepted = true
+	case procOpenConsole:
+		select {
+		case <-w.opened:
+		default:
+			close(w.opened)
+		}
 	}
 }
 
