@@ -8,6 +8,6 @@ import (
 // All are the benchmarks, in the order in which they are reported.
 func All() []harness.Benchmark {
 	return []harness.Benchmark{Apply(), Configure(), PlugFirstPing(), PlugFirstPingLocal(), FlowsPerPort(), ThroughputTCP(), ThroughputUDP(),
-		FirstPacket(), ConnectionRate(), DatapathFlows(), ARPCopies(), FlowProgramming(),
+		MigrationGap(), FirstPacket(), ConnectionRate(), DatapathFlows(), ARPCopies(), FlowProgramming(),
 		PacketInLatency(), PacketInRate()}
 }
