@@ -42,8 +42,10 @@ func (l *instance) ensureMachine(ctx context.Context, v Machine) error {
 		return err
 	}
 	if s.Supervisor.alive() && !s.ended() {
+		// Its qemu may have been killed this very moment: then it is not running any more.
+		running := s.Phase == MachineStarting || s.QEMU.alive()
 		var plan machinePlan
-		if err := readJSON(filepath.Join(dir, planFile), &plan); err == nil && reflect.DeepEqual(plan.Machine, v) {
+		if err := readJSON(filepath.Join(dir, planFile), &plan); err == nil && running && reflect.DeepEqual(plan.Machine, v) {
 			return nil
 		}
 		if err := l.haltMachine(ctx, v.Host, v.Name); err != nil {

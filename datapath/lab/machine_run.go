@@ -155,6 +155,7 @@ func (s *supervisor) supervise(ctx context.Context, child *child, watch *tapWatc
 	tick := time.NewTicker(consoleInterval)
 	defer tick.Stop()
 	events := s.qmp.Events()
+	var overdue <-chan time.Time // that of qemu's end
 	for {
 		select {
 		case <-ctx.Done():
@@ -164,7 +165,7 @@ func (s *supervisor) supervise(ctx context.Context, child *child, watch *tapWatc
 			return s.verdict(child, events)
 		case e, ok := <-events:
 			if !ok {
-				events = nil // qemu is about to end
+				events, overdue = nil, time.After(qemuEnd) // qemu is about to end
 				continue
 			}
 			if s.event(e) {
@@ -175,9 +176,12 @@ func (s *supervisor) supervise(ctx context.Context, child *child, watch *tapWatc
 				s.look(lctx, watch)
 			}
 		case <-moved:
-			if err := s.followLinks(lctx); err != nil && events != nil {
+			// With the session gone too: its end says more, and comes.
+			if err := s.followLinks(lctx); err != nil && !errors.Is(err, qemu.ErrEnded) {
 				return err
 			}
+		case <-overdue:
+			return errors.New("qemu's monitor has gone, and qemu has not")
 		case sg := <-s.signs:
 			s.sign(sg)
 		case <-tick.C:

@@ -167,6 +167,21 @@ func TestMachineRunsAndGoes(t *testing.T) {
 		t.Fatalf("start: %v", err)
 	}
 
+	// Killed and started in one go, before its supervisor has noticed.
+	running, _ := machineStatus(t, m, s.Name, "vm1")
+	state, err := readMachineState(m.machineDir(s.Name, "host1", "vm1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kill(t, running.PID)
+	eventually(t, "the signal arrived", func() bool { return !state.QEMU.alive() })
+	if err := m.StartMachine(ctx, s.Name, "vm1"); err != nil || !plugged() {
+		t.Fatalf("start: %v", err)
+	}
+	if again, _ := machineStatus(t, m, s.Name, "vm1"); again.Phase != MachineBooting || again.PID == running.PID {
+		t.Errorf("killed as %d, and started: %+v", running.PID, again)
+	}
+
 	// The supervisor is killed: qemu goes with it, and its taps. Up restarts it.
 	second, _ := machineStatus(t, m, s.Name, "vm1")
 	st, err := readMachineState(m.machineDir(s.Name, "host1", "vm1"))
