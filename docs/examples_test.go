@@ -143,6 +143,15 @@ type howTo struct {
 
 var howTos = map[string]howTo{
 	"how-to/veos.md": {},
+	"how-to/wires.md": {
+		before: "ofctl-lab lab up configs/topologies/wire.yaml",
+		then: map[string]string{
+			"lab unplug leaf2-et2": "ofctl-lab get port leaf2-et2 | grep -E '^leaf2-et2 +up'",
+			"link set et1 down":    "ofctl-lab describe port leaf2-et1 | grep 'Held down:.*port leaf1-et1, the other end of wire fabric/cable1, has no link'",
+			"link set et1 up":      "ofctl-lab get port leaf2-et1 | grep -E '^leaf2-et1 +up'",
+		},
+		after: "ofctl-lab lab down",
+	},
 	"how-to/libvirt.md": {
 		before:  "ofctl-lab lab up configs/topologies/libvirt.yaml",
 		libvirt: "kvm1",

@@ -30,7 +30,8 @@ type Member struct {
 	// OFPort is the port's OpenFlow number on Host.
 	OFPort uint32
 	// Learned are the source MACs learned at the port in this network; nil at a
-	// port that learns none, that is: whose profile is not switch.
+	// port that learns none, that is: whose profile is not switch,
+	// and on a wire.
 	Learned *Learned
 	// Standby is where else the port is while it is being migrated.
 	Standby Standby

@@ -10,7 +10,8 @@ import f "github.com/ofctl-lab/ofctl-lab/flows"
 //
 // In the pipeline a frame has one of two forms: untagged, or with a tag of
 // VLAN ID 0 that carries the priority bits of a frame from a trunk (IEEE
-// 802.1Q-2018 section 6.9, priority-tagged). No other tag gets past classify.
+// 802.1Q-2018 section 6.9, priority-tagged). No other tag gets past classify,
+// but for those of a wire, whose frames no table changes.
 const (
 	regNetwork = f.Reg0
 	regOrigin  = f.Reg1
