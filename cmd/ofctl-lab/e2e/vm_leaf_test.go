@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
+	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 )
 
 // leafTopology has a leaf switch on each of two hosts: sw1, the vEOS stand-in, has
@@ -91,6 +92,7 @@ func TestLeaves(t *testing.T) {
 	t.Run("nothing leaks", func(t *testing.T) { leafLeaks(t, l) })
 	t.Run("control frames", func(t *testing.T) { leafControl(t, l) })
 	t.Run("wires", func(t *testing.T) { leafWires(t, l) })
+	t.Run("shut port", func(t *testing.T) { leafShut(t, l) })
 	t.Run("power-cycle", func(t *testing.T) { leafPower(t, l) })
 }
 
@@ -258,6 +260,35 @@ func (l *testLab) acrossWires(t *testing.T) {
 		_, err := l.try(t, sw1, "/bin/sh", "-c", "ping -c 1 -W 1 10.7.0.2")
 		return err == nil
 	})
+}
+
+// leafShut: a port that is shut is seen to be by the leaf at the other end of the
+// wire, the bond goes on with the other wire, and takes the first one back.
+func leafShut(t *testing.T, l *testLab) {
+	ns, err := l.m.Namespace(l.name, lab.Target{Host: "host2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	tap := netdev.DeviceName('t', "sw2-eth1")
+	set := func(state netdev.LinkState) {
+		t.Helper()
+		if _, err := ns.Configure(tap, netdev.LinkConfig{State: state}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ports := func(leaf string) string { return l.in(t, leaf, "cat /sys/class/net/bond0/bonding/ad_num_ports") }
+	carrier := func() string { return l.in(t, sw1, "cat /sys/class/net/eth7/carrier") }
+	if got := carrier(); got != "1" {
+		t.Fatalf("sw1's eth7 has the carrier %s before", got)
+	}
+	set(netdev.Down)
+	soon(t, "sw1 sees the far end shut", func() bool { return carrier() == "0" })
+	soon(t, "sw1's bond goes on with one wire", func() bool { return ports(sw1) == "1" })
+	l.acrossWires(t)
+	set(netdev.Up)
+	soon(t, "sw1 sees the far end open", func() bool { return carrier() == "1" })
+	soon(t, "both bonds have two wires again", func() bool { return ports(sw1) == "2" && ports(sw2) == "2" })
 }
 
 // leafPower: whatever goes and comes back, the guest reaches all again, without a
