@@ -155,7 +155,17 @@ func (s *supervisor) supervise(ctx context.Context, child *child, watch *tapWatc
 	tick := time.NewTicker(consoleInterval)
 	defer tick.Stop()
 	events := s.qmp.Events()
-	var overdue <-chan time.Time // that of qemu's end
+	// A session or a tap that is gone is most likely so because qemu is, whose end
+	// says more. Only if that does not come is the first trouble reported.
+	var (
+		overdue <-chan time.Time
+		trouble error
+	)
+	doubt := func(err error) {
+		if err != nil && trouble == nil {
+			trouble, overdue = err, time.After(qemuEnd)
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -165,23 +175,22 @@ func (s *supervisor) supervise(ctx context.Context, child *child, watch *tapWatc
 			return s.verdict(child, events)
 		case e, ok := <-events:
 			if !ok {
-				events, overdue = nil, time.After(qemuEnd) // qemu is about to end
+				events = nil
+				doubt(errors.New("qemu's monitor has gone, and qemu has not"))
 				continue
 			}
 			if s.event(e) {
 				s.watched()
-				if watch, err = watchTaps(s.ns, s.plan.Machine.Machine); err != nil {
-					return err
+				again, err := watchTaps(s.ns, s.plan.Machine.Machine)
+				if err == nil {
+					s.look(lctx, again)
 				}
-				s.look(lctx, watch)
+				doubt(err)
 			}
 		case <-moved:
-			// With the session gone too: its end says more, and comes.
-			if err := s.followLinks(lctx); err != nil && !errors.Is(err, qemu.ErrEnded) {
-				return err
-			}
+			doubt(s.followLinks(lctx))
 		case <-overdue:
-			return errors.New("qemu's monitor has gone, and qemu has not")
+			return trouble
 		case sg := <-s.signs:
 			s.sign(sg)
 		case <-tick.C:

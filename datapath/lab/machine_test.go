@@ -161,6 +161,9 @@ func TestMachineRunsAndGoes(t *testing.T) {
 	kill(t, first.PID)
 	eventually(t, "the end of qemu noticed", func() bool {
 		v, ports := machineStatus(t, m, s.Name, "vm1")
+		if v.Phase == MachineFailed && !strings.Contains(v.Why, "killed") {
+			t.Fatalf("%+v", v)
+		}
 		return v.Phase == MachineFailed && strings.Contains(v.Why, "killed") && !ports[0].Plugged && !ports[1].Plugged
 	})
 	if err := m.StartMachine(ctx, s.Name, "vm1"); err != nil || !plugged() {
@@ -190,9 +193,10 @@ func TestMachineRunsAndGoes(t *testing.T) {
 	}
 	kill(t, st.Supervisor.PID)
 	eventually(t, "qemu gone with its supervisor", func() bool { return !st.QEMU.alive() })
-	if v, _ := machineStatus(t, m, s.Name, "vm1"); v.Phase != MachineFailed || !strings.Contains(v.Why, "supervisor was killed") {
-		t.Errorf("%+v", v)
-	}
+	eventually(t, "the end of the supervisor shown", func() bool {
+		v, _ := machineStatus(t, m, s.Name, "vm1")
+		return v.Phase == MachineFailed && strings.Contains(v.Why, "supervisor was killed")
+	})
 	if err := m.Up(ctx, s, o); err != nil {
 		t.Fatal(err)
 	}

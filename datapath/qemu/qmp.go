@@ -55,9 +55,6 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Desc }
 
-// ErrEnded says that the session has ended, which it does with qemu.
-var ErrEnded = errors.New("the session has ended")
-
 type reply struct {
 	result json.RawMessage
 	err    error
@@ -192,7 +189,7 @@ func (q *QMP) read(lines *bufio.Scanner) {
 	}
 	q.conn.Close() // also a peer that talks nonsense is left alone
 	q.mu.Lock()
-	q.err = fmt.Errorf("QMP: %w: %w", ErrEnded, err)
+	q.err = fmt.Errorf("QMP: the session has ended: %w", err)
 	q.mu.Unlock()
 	close(q.events)
 	close(q.done)
@@ -241,9 +238,6 @@ func (q *QMP) Execute(ctx context.Context, command string, arguments, result any
 		q.mu.Unlock()
 	}()
 	if err := q.send(ctx, request{Execute: command, Arguments: arguments, ID: id}); err != nil {
-		if ctx.Err() == nil {
-			err = fmt.Errorf("%w: %w", ErrEnded, err) // nothing else keeps from writing
-		}
 		return fmt.Errorf("QMP: %s: %w", command, err)
 	}
 	var r reply
