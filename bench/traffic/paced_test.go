@@ -46,6 +46,38 @@ func TestPacedArrivesAndLoses(t *testing.T) {
 	}
 }
 
+// Replies count, and so do those that a guest without an interface does not send.
+func TestPacedEcho(t *testing.T) {
+	a, b := pair(t)
+	answers(t, a)
+	p, err := StartPacedEcho(wire(t, a), near, far, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.End()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := p.More(ctx, 50); err != nil {
+		t.Fatal(err)
+	}
+	before, err := p.Counts()
+	if err != nil || before.Twice != 0 || before.Lost > 10 { // some are on the way
+		t.Errorf("over a path that loses nothing: %+v, %v", before, err)
+	}
+	if _, err := b.Configure("eth0", netdev.LinkConfig{State: netdev.Down}); err != nil {
+		t.Fatal(err)
+	}
+	for c := before; err == nil && c.Sent < before.Sent+100; c, err = p.Counts() {
+		time.Sleep(p.interval)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := p.End(); err != nil || c.Lost < 50 {
+		t.Errorf("from a guest that is away: %+v, %v", c, err)
+	}
+}
+
 func TestPacedThatCannotBe(t *testing.T) {
 	a, b := pair(t)
 	for _, rate := range []int{0, -1, 10_001} {
@@ -58,9 +90,9 @@ func TestPacedThatCannotBe(t *testing.T) {
 
 // A datagram that is lost, and one that comes twice, is counted as such.
 func TestPacedCounts(t *testing.T) {
-	p := &Paced{sent: 4, arrived: map[uint64]int{0: 1, 2: 2, 3: 1}}
+	p := &Paced{sent: 8, arrived: map[uint64]int{0: 1, 2: 2, 5: 1, 7: 1}}
 	c, err := p.Counts()
-	if want := (PacedCounts{Sent: 4, Lost: 1, Twice: 1}); c != want || err != nil {
+	if want := (PacedCounts{Sent: 8, Lost: 4, InARow: 2, Twice: 1}); c != want || err != nil {
 		t.Errorf("%+v, %v; want %+v", c, err, want)
 	}
 }

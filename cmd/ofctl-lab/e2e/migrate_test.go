@@ -1,10 +1,14 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/bits"
 	"net"
+	"net/netip"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -233,11 +237,18 @@ func TestMigration(t *testing.T) {
 		for _, from := range []string{"a", "b", "c"} {
 			l.mustPing(t, from, "10.1.1.1")
 		}
-		for _, h := range l.hosts {
-			for _, f := range l.flows(t, h) {
-				if f.Feature == "standby" || f.Feature == "arrival" {
-					t.Errorf("after the migration %s has %s", h, f.Raw)
-				}
+		l.nothingMigrates(t)
+	}
+}
+
+// nothingMigrates holds that no switch has rows of a migration.
+func (l *testLab) nothingMigrates(t *testing.T) {
+	t.Helper()
+	l.settled(t)
+	for _, h := range l.hosts {
+		for _, f := range l.flows(t, h) {
+			if f.Feature == "standby" || f.Feature == "arrival" {
+				t.Errorf("after the migration %s has %s", h, f.Raw)
 			}
 		}
 	}
@@ -372,4 +383,169 @@ func TestControllerKilledDuringAMigration(t *testing.T) {
 		return d.source.Send(d.rarp()) == nil && l.portStatus(t, "m").Host == "host1"
 	})
 	l.mustPing(t, "c", "10.1.1.1")
+}
+
+// vmMigrationTopology has a virtual machine that is sent to from a third host.
+const vmMigrationTopology = `
+underlay: {subnet: 192.168.200.0/24, mtu: 1500}
+hosts:
+  - {name: host1, tep: 192.168.200.20}
+  - {name: host2, tep: 192.168.200.21}
+  - {name: host3, tep: 192.168.200.22}
+tenants:
+  - name: red
+    networks:
+      - {name: web, encap: vxlan, key: 1000001, subnets: [10.1.1.0/24]}
+ports:
+  - {name: c, network: red/web, host: host3, addresses: [10.1.1.4]}
+guests:
+  - name: vm1
+    host: host1
+    kernel: %[1]s/vmlinuz
+    initrd: %[1]s/initramfs.img
+    memory: 192
+    nics: [{network: red/web, addresses: [10.1.1.1]}]
+`
+
+// ranNowhere is what lab migrate says of qemu's own downtime, in milliseconds.
+var ranNowhere = regexp.MustCompile(`it ran nowhere for ([0-9]+) ms`)
+
+// followed tells how long after the first frame that a port's guest sent on a host, to
+// which it is being migrated, the first one for it came there: what the cut-over takes,
+// whatever the guest itself does. It tells 0 if that was not seen.
+func (l *testLab) followed(ctx context.Context, t *testing.T, port, host string, mac net.HardwareAddr) <-chan time.Duration {
+	t.Helper()
+	ns, err := l.m.Namespace(l.name, lab.Target{Host: host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ns.Close() })
+	took := make(chan time.Duration, 1)
+	tick := time.NewTicker(10 * time.Millisecond)
+	go func() {
+		defer close(took)
+		defer tick.Stop()
+		var tap *netdev.PacketConn
+		for tap == nil {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			p, err := l.api.Port(ctx, port)
+			if err != nil || p.Status.Standby == nil || p.Status.Standby.Host != host {
+				continue
+			}
+			if tap, err = ns.OpenPacket(p.Status.Standby.InterfaceName); err != nil {
+				return
+			}
+		}
+		defer tap.Close()
+		var arrived time.Time
+		for f, err := range tap.Frames(ctx) {
+			switch {
+			case err != nil || len(f.Data) < 12:
+				return
+			case arrived.IsZero() && f.Direction == netdev.Received && bytes.Equal(f.Data[6:12], mac):
+				arrived = f.Time
+			case !arrived.IsZero() && f.Direction == netdev.Sent && bytes.Equal(f.Data[:6], mac):
+				took <- f.Time.Sub(arrived)
+				return
+			}
+		}
+	}()
+	return took
+}
+
+// hung waits until a guest answers again, and reports whether it does not run at all:
+// then its agent, which needs no network, is silent too.
+func hung(t *testing.T, l *testLab, p *traffic.Paced, guest string) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	err := p.More(ctx, pace/2)
+	if err == nil {
+		return false
+	}
+	if out, aerr := l.try(t, guest, "true"); aerr == nil {
+		t.Fatalf("the guest runs, its agent says %q, and %v", out, err)
+	}
+	return true
+}
+
+// TestVMMigration: a virtual machine that qemu migrates live, while it answers a thousand
+// times a second, is missed for little longer than it runs nowhere.
+func TestVMMigration(t *testing.T) {
+	t.Parallel()
+	needVMs(t)
+	l := up(t, "mv", fmt.Sprintf(vmMigrationTopology, guestImage(t)))
+	vm, err := l.api.Port(t.Context(), "vm1-eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac, err := net.ParseMAC(vm.MAC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := l.guest(t, "c")
+	for _, host := range []string{"host2", "host1"} {
+		p, err := traffic.StartPacedEcho(c.PacketConn, traffic.Station{MAC: c.mac, Addr: c.addr},
+			traffic.Station{MAC: mac, Addr: netip.MustParseAddr("10.1.1.1")}, pace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _, _ = p.End() })
+		more(t, p, pace/2)
+		idle, err := p.Counts()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), bootPatience)
+		followed := l.followed(ctx, t, "vm1-eth0", host, mac)
+		cmd := l.command(ctx, "lab", "migrate", "vm1", host)
+		err = cmd.wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		took := <-followed
+		cancel()
+		said := ranNowhere.FindStringSubmatch(cmd.stderr.String())
+		if said == nil {
+			t.Fatalf("lab migrate says %q", &cmd.stderr)
+		}
+		downtime, err := strconv.ParseUint(said[1], 10, 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if hung(t, l, p, host+"/vm1") {
+			// Seen with qemu 7.2 under TCG about once in ten migrations: its processor has
+			// not gone on. What the switches owe it can be told all the same.
+			if s := l.portStatus(t, "vm1-eth0"); took == 0 || s.Host != host {
+				t.Errorf("frames for vm1 have not followed it to %s; its port is on %s", host, s.Host)
+			}
+			t.Logf("NOT MEASURED: on %s not even the agent of vm1 answers; frames for it came %s after the one by which qemu announced it", host, took)
+			return
+		}
+		counts, err := p.End()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("to %s: %d of %d echoes lost, %d in a row, where qemu says that it ran nowhere for %d ms; traffic came %s after the guest's first frame; before, %d of %d lost",
+			host, counts.Lost, counts.Sent, counts.InARow, downtime, took, idle.Lost, idle.Sent)
+		if counts.Twice > 0 {
+			t.Errorf("%d echoes came twice", counts.Twice)
+		}
+		if counts.InARow > downtime+pace {
+			t.Errorf("%d echoes were lost in a row: more than a second longer than the guest ran nowhere", counts.InARow)
+		}
+		if s := l.portStatus(t, "vm1-eth0"); s.State != api.StateUp || s.Host != host {
+			t.Errorf("vm1-eth0 is %s on %s", s.State, s.Host)
+		}
+		l.mustPing(t, "c", "10.1.1.1")
+	}
+	// Not because the source had gone, as without a word of a migration.
+	if n := l.metric(t, "ofctl_lab_cut_overs_total"); n != 2 {
+		t.Errorf("the port was cut over %v times", n)
+	}
+	l.nothingMigrates(t)
 }
