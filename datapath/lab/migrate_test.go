@@ -84,7 +84,7 @@ func TestMigrateMachine(t *testing.T) {
 			strings.Contains(output(t, m, s.Name, "host1", "ovs-vsctl", "show"), "t-vm1-1")
 		return nil
 	})
-	if err != nil || done.Downtime > done.Total || done.Transferred <= 0 || !both {
+	if err != nil || done.Total <= 0 || done.Downtime > done.Total || done.Transferred <= 0 || !both {
 		t.Fatalf("%+v, on both hosts before: %v, %v", done, both, err)
 	}
 	v, ports := machineStatus(t, m, s.Name, "vm1")

@@ -15,6 +15,8 @@ const (
 	cancelTimeout = 10 * time.Second
 	// migrationPoll is between two looks at a migration, should an event be lost.
 	migrationPoll = 200 * time.Millisecond
+	// countPoll is between two looks at one that is complete and not yet counted.
+	countPoll = 5 * time.Millisecond
 	// migrationBandwidth is how fast memory is copied at most, in bytes per second:
 	// from one process of a machine to another, as fast as it goes. It also decides
 	// when the guest is stopped for the rest.
@@ -110,7 +112,11 @@ func (q *QMP) awaitMigration(ctx context.Context) (migrationInfo, error) {
 		}
 		switch info.Status {
 		case "completed":
-			return info, nil
+			// qemu says so, and sends its event, before it has counted the times.
+			if info.TotalTime > 0 {
+				return info, nil
+			}
+			tick.Reset(countPoll)
 		case "failed", "cancelled":
 			return info, fmt.Errorf("qemu's migration has %s: %s", info.Status, clip([]byte(info.Desc)))
 		}
