@@ -50,8 +50,12 @@ lab-vm: build guest-image ## bring up two KVM hosts, each with a virtual machine
 	bin/ofctl-lab --lab two-kvm-hosts lab demo
 
 .PHONY: lab-down
-lab-down: build ## remove every trace of the lab
+lab-down: build ## remove every trace of the lab of make lab
 	bin/ofctl-lab lab down "$$(sed -n "s/^name: *//p" $(LAB))"
+
+.PHONY: lab-vm-down
+lab-vm-down: build ## remove every trace of the lab of make lab-vm
+	bin/ofctl-lab lab down two-kvm-hosts
 
 .PHONY: guest-image
 guest-image: ## build the test guests' kernel and initramfs into bin/guest (from Debian packages, none is installed)

@@ -186,15 +186,18 @@ func TestVMCommandExamples(t *testing.T) {
 	m.take(vmSteps[1:])
 }
 
-// vmReadme are the lines of the README's block that begin where make lab-vm ends.
+// vmReadme are the lines of the README's block from where make lab-vm ends to where the lab
+// is taken down.
 func vmReadme(t *testing.T) []string {
 	t.Helper()
 	for _, e := range examples(t, "../README.md") {
-		if _, rest, ok := strings.Cut(e.text, "make lab-vm\n"); ok {
+		_, rest, ok := strings.Cut(e.text, "make lab-vm\n")
+		rest, _, down := strings.Cut(rest, "\nmake lab-vm-down")
+		if ok && down {
 			return strings.Split(rest, "\n")
 		}
 	}
-	t.Fatal("the README has no block with make lab-vm")
+	t.Fatal("the README has no block with make lab-vm and make lab-vm-down")
 	return nil
 }
 
