@@ -50,7 +50,7 @@ func Compile(s *topo.Snapshot, host string) (*flows.State, error) {
 			memberPart(parts, here, m)
 		}
 		for _, m := range seg.Down {
-			downPart(parts, seg, m)
+			downPart(parts, here, m)
 		}
 	}
 	crossParts(parts, h, segments)
@@ -186,12 +186,16 @@ func memberPart(parts map[flows.PartID]*flows.Part, on networkOn, m *topo.Member
 }
 
 // downPart are the rows of a port that is bound nowhere: its flows at the port
-// went with the binding, its addresses stay answered.
-func downPart(parts map[flows.PartID]*flows.Part, seg *topo.Segment, m *topo.Member) {
+// went with the binding, its addresses stay answered, and nobody gets them meanwhile.
+func downPart(parts map[flows.PartID]*flows.Part, on networkOn, m *topo.Member) {
 	if m.Port.MAC.IsZero() {
 		return
 	}
+	seg := on.seg
 	r := &rows{owner: m.Port.ID}
+	if on.learns {
+		spoofGuardTaken(r, seg.Network, m)
+	}
 	arpNDDown(r, seg.Network, m)
 	l2DstDown(r, seg.Network, m)
 	parts[memberID(seg, m)] = &r.part
@@ -289,7 +293,7 @@ func diffSegment(parts map[flows.PartID]*flows.Part, h *topo.Host, was, is *topo
 	for _, m := range old {
 		delete(parts, memberID(is, m))
 	}
-	notIn(is.Down, oldDown, func(m *topo.Member) { downPart(parts, is, m) })
+	notIn(is.Down, oldDown, func(m *topo.Member) { downPart(parts, here, m) })
 	return nil
 }
 

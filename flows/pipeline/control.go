@@ -33,15 +33,19 @@ const (
 // would be in if there were one. Wires are above them.
 func classifyControlFrames(r *rows) {
 	reserved := match().WithMask(flows.EthDst, flows.U(macReserved), flows.U(macReservedMask))
+	// These are for the other end of a cable whatever address they are sent to: MAC
+	// Control has that end's own as well (IEEE 802.3 annex 31B.1), slow protocols have
+	// no meaning farther away, and receivers (Linux' bonding) do not look whether an
+	// LACPDU came to the group; LLDP may be sent to a station (IEEE 802.1AB-2016
+	// clause 7.1), which would be shown as a neighbour.
 	for _, p := range []struct {
 		etherType uint64
 		reason    Feature
-	}{{etherLLDP, DropLLDP}, {etherSlow, DropSlow}, {etherEAPOL, Drop8021X}} {
-		r.drop(Classify, classifyProtocol, p.reason, reserved.With(flows.EthType, flows.U(p.etherType)))
+	}{{etherLLDP, DropLLDP}, {etherSlow, DropSlow}, {etherMACControl, DropPause}} {
+		r.drop(Classify, classifyProtocol, p.reason, match().With(flows.EthType, flows.U(p.etherType)))
 	}
-	// MAC Control is for the other end of a cable also when it is sent to its own
-	// address (IEEE 802.3 annex 31B.1).
-	r.drop(Classify, classifyProtocol, DropPause, match().With(flows.EthType, flows.U(etherMACControl)))
+	// 802.1X is not only spoken over cables: to a station it may go on.
+	r.drop(Classify, classifyProtocol, Drop8021X, reserved.With(flows.EthType, flows.U(etherEAPOL)))
 	for _, mac := range []uint64{macSTP, macProviderBridge} {
 		r.drop(Classify, classifyControl, DropSTP,
 			match().With(flows.EthDst, flows.U(mac)).With(flows.EthType, flows.U(etherNone)))

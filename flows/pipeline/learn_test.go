@@ -94,3 +94,54 @@ func TestSighting(t *testing.T) {
 		}
 	}
 }
+
+// A MAC of a port that is down is not to be had where MACs are learned, neither on
+// its own host nor anywhere else; where none are, spoof_guard has no need to say so.
+func TestDownMACIsTaken(t *testing.T) {
+	s := world(t)
+	taken := func(s *topo.Snapshot, host string) (n int) {
+		for f := range compiled(t, s, host).Flows() {
+			if Feature(f.Cookie.Feature()) == DropTakenMAC && f.Cookie.Owner() == uint32(s.Port("unplugged").ID) {
+				n++
+			}
+		}
+		return n
+	}
+	if a, b := taken(s, "host1"), taken(s, "host2"); a != 1 || b != 0 {
+		t.Errorf("%d rows on the host that learns and %d on another, want 1 and 0", a, b)
+	}
+	// The learning port goes to the other host, and the rows with it.
+	next := change(t, s, func(tx *topo.Txn, _ *topo.Snapshot) {
+		tx.Unbind("host1", ifaceID(1, 3))
+		bind(tx, "sw1-et1", 2, 3)
+	})
+	for host, want := range map[string]int{"host1": 0, "host2": 1} {
+		if n := taken(next, host); n != want {
+			t.Errorf("%s has %d rows after the move, want %d", host, n, want)
+		}
+		again, err := Recompile(compiled(t, s, host), s, next, host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := flows.Diff(again, compiled(t, next, host)).Len(); d != 0 {
+			t.Errorf("%s: Recompile differs from Compile by %d entries", host, d)
+		}
+	}
+}
+
+// Frames of protocols between neighbours are dropped by their type, whatever their
+// address, on all but wires.
+func TestControlFramesByAnyAddress(t *testing.T) {
+	want := map[uint64]Feature{etherLLDP: DropLLDP, etherSlow: DropSlow, etherMACControl: DropPause}
+	for f := range compiled(t, world(t), "host1").Flows() {
+		kind, typed := f.Match.Get(flows.EthType)
+		reason, ok := want[kind.Value.Lo]
+		if _, addressed := f.Match.Get(flows.EthDst); typed && ok && !addressed && Feature(f.Cookie.Feature()) == reason &&
+			f.Priority < classifyWire && f.Priority > classifyMember {
+			delete(want, kind.Value.Lo)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("Ethernet types that are not dropped at every address: %x", want)
+	}
+}
