@@ -17,11 +17,23 @@ import (
 // migratable is twoHosts with red-a allowed to migrate to host2.
 var migratable = strings.Replace(twoHosts, "host: host1, netns: red-a,", "host: host1, netns: red-a, migrate_to: host2,", 1)
 
+// migratableWire is migratable with a wire between red-a and red-b.
+var migratableWire = strings.NewReplacer("{name: web, encap: gre, key: 1000001, subnets: [10.1.1.0/24]}",
+	"{name: web, type: wire, encap: gre, key: 1000001}",
+	"migrate_to: host2,  addresses: [10.1.1.1]", "migrate_to: host2",
+	"netns: red-b,  addresses: [10.1.1.2]", "netns: red-b").Replace(migratable)
+
 // migrationRig is migratable with red-a up on host1, and on standby on host2 as port 9.
 func migrationRig(t *testing.T, cfg *config.Config) (*rig, *sim.Switch, *sim.Switch) {
 	t.Helper()
+	return migrationRigOf(t, cfg, migratable)
+}
+
+// migrationRigOf is such a rig of another topology with these ports.
+func migrationRigOf(t *testing.T, cfg *config.Config, topology string) (*rig, *sim.Switch, *sim.Switch) {
+	t.Helper()
 	r := start(t, cfg)
-	r.apply(migratable)
+	r.apply(topology)
 	s1, s2 := r.newSwitch("host1"), r.newSwitch("host2")
 	r.plugAll()
 	r.connect(s1)
@@ -241,41 +253,45 @@ func TestMigrationDoesNotFlap(t *testing.T) {
 // A controller that is started again in the middle of a migration goes on with the
 // claim that was in effect, whichever host it hears of first, and watches the other.
 func TestRestartDuringAMigration(t *testing.T) {
-	for _, over := range []bool{false, true} {
-		t.Run(fmt.Sprintf("over=%v", over), func(t *testing.T) {
-			cfg := testConfig(t.TempDir())
-			cfg.Settle = deadline
-			r, s1, s2 := migrationRig(t, cfg)
-			active, other, awaited, port := "host1", "host2", s2, uint32(9)
-			if over {
-				r.frame(s2, 9)
-				active, other, awaited, port = "host2", "host1", s1, 1
-				r.until(r.standby(active, other))
-			}
-			r.until(r.synced)
-			was1, was2 := s1.State(), s2.State()
-			r.stop()
-			r = start(t, cfg)
-			r.connect(s1)
-			r.connect(s2)
-			if over {
-				r.showSource()
-				r.until(r.portIs("red-a", api.StateBinding))
-				r.showDestination()
-			} else {
-				r.showDestination()
-				r.until(r.portIs("red-a", api.StateBinding))
-				r.showSource()
-			}
-			r.until(r.standby(active, other))
-			r.until(r.synced)
-			if !over && (!s1.State().Equal(was1) || !s2.State().Equal(was2)) {
-				t.Error("the restart changed the flows")
-			}
-			if !r.frame(awaited, port) {
-				t.Fatal("the other claim is not watched after the restart")
-			}
-			r.until(r.standby(other, active))
-		})
+	for network, topology := range map[string]string{"overlay": migratable, "wire": migratableWire} {
+		for _, over := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/over=%v", network, over), func(t *testing.T) { restartDuringAMigration(t, topology, over) })
+		}
 	}
+}
+
+func restartDuringAMigration(t *testing.T, topology string, over bool) {
+	cfg := testConfig(t.TempDir())
+	cfg.Settle = deadline
+	r, s1, s2 := migrationRigOf(t, cfg, topology)
+	active, other, awaited, port := "host1", "host2", s2, uint32(9)
+	if over {
+		r.frame(s2, 9)
+		active, other, awaited, port = "host2", "host1", s1, 1
+		r.until(r.standby(active, other))
+	}
+	r.until(r.synced)
+	was1, was2 := s1.State(), s2.State()
+	r.stop()
+	r = start(t, cfg)
+	r.connect(s1)
+	r.connect(s2)
+	if over {
+		r.showSource()
+		r.until(r.portIs("red-a", api.StateBinding))
+		r.showDestination()
+	} else {
+		r.showDestination()
+		r.until(r.portIs("red-a", api.StateBinding))
+		r.showSource()
+	}
+	r.until(r.standby(active, other))
+	r.until(r.synced)
+	if !over && (!s1.State().Equal(was1) || !s2.State().Equal(was2)) {
+		t.Error("the restart changed the flows")
+	}
+	if !r.frame(awaited, port) {
+		t.Fatal("the other claim is not watched after the restart")
+	}
+	r.until(r.standby(other, active))
 }

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"flag"
 	"fmt"
+	"iter"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -208,11 +209,15 @@ func TestLargeFlood(t *testing.T) {
 
 // LAW: Recompile(Compile(old), old, new) == Compile(new), whatever happened in between.
 func TestRecompileIsCompile(t *testing.T) {
-	done, refused := 0, 0
+	done, refused, wires, migrated := 0, 0, 0, 0
 	defer func() {
-		t.Logf("%d commits, %d refused, %d cut-overs", done, refused, migrations)
+		t.Logf("%d commits, %d refused, %d cut-overs, %d wires with two ends, %d of them with one on standby",
+			done, refused, migrations, wires, migrated)
 		if migrations == 0 {
 			t.Error("no migration was ever cut over")
+		}
+		if wires == 0 || migrated == 0 {
+			t.Error("no wire ever had two ends, or none of them was migrated")
 		}
 	}()
 	rapid.Check(t, func(t *rapid.T) {
@@ -241,6 +246,12 @@ func TestRecompileIsCompile(t *testing.T) {
 				continue // an invalid mixture changes nothing
 			}
 			done++
+			for seg := range wiresOf(next) {
+				wires++
+				if seg.Members[0].Standby.Host != nil || seg.Members[1].Standby.Host != nil {
+					migrated++
+				}
+			}
 			for _, h := range hosts {
 				got, err := Recompile(states[h], s, next, h)
 				if err != nil {
@@ -264,6 +275,18 @@ func TestRecompileIsCompile(t *testing.T) {
 	})
 }
 
+// wiresOf are the wires of which both ends are bound.
+func wiresOf(s *topo.Snapshot) iter.Seq[*topo.Segment] {
+	return func(yield func(*topo.Segment) bool) {
+		for _, n := range s.Networks() {
+			seg := s.Segment(n.ID)
+			if n.IsWire() && seg != nil && len(seg.Members) == 2 && !yield(seg) {
+				return
+			}
+		}
+	}
+}
+
 // migrations counts the cut-overs that were tried, so that the law is not held of none.
 var migrations int
 
@@ -275,7 +298,7 @@ func randomChange(t *rapid.T, s *topo.Snapshot, tx *topo.Txn) {
 	host := rapid.IntRange(1, 3).Draw(t, "host")
 	network := fmt.Sprintf("n%d", rapid.IntRange(0, 3).Draw(t, "network"))
 	port := fmt.Sprintf("p%d", rapid.IntRange(0, 7).Draw(t, "port"))
-	switch rapid.SampledFrom([]string{"host", "tep", "network", "port", "port", "trunk", "bind", "bind", "bind", "unbind", "activate", "activate", "activate", "watch", "learn", "learn", "learn", "delete-port", "delete-network"}).Draw(t, "what") {
+	switch rapid.SampledFrom([]string{"host", "tep", "network", "wire", "wire", "ends", "ends", "port", "port", "trunk", "bind", "bind", "bind", "unbind", "activate", "activate", "activate", "watch", "learn", "learn", "learn", "delete-port", "delete-network"}).Draw(t, "what") {
 	case "host":
 		observe(tx, host)
 	case "tep":
@@ -290,9 +313,22 @@ func randomChange(t *rapid.T, s *topo.Snapshot, tx *topo.Txn) {
 		tx.ObserveHost(name, addr(fmt.Sprintf("192.168.201.%d", rapid.IntRange(host, host+1).Draw(t, "tep"))), tunnels)
 	case "network":
 		tx.PutTenant(topo.Tenant{Name: "t"})
-		tx.PutNetwork(topo.Network{Tenant: "t", Name: network, Encap: rapid.SampledFrom(encaps).Draw(t, "encap"),
-			Type:    rapid.SampledFrom([]topo.NetworkType{topo.TypeOverlay, topo.TypeOverlay, topo.TypeWire}).Draw(t, "type"),
-			Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}, Answer: rapid.SampledFrom(answers).Draw(t, "answer")})
+		n := topo.Network{Tenant: "t", Name: network, Encap: rapid.SampledFrom(encaps).Draw(t, "encap"),
+			Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}, Answer: rapid.SampledFrom(answers).Draw(t, "answer")}
+		tx.PutNetwork(n)
+	case "wire":
+		wire := topo.Network{Tenant: "t", Name: "n3", Type: topo.TypeWire, Encap: rapid.SampledFrom(encaps).Draw(t, "encap")}
+		tx.PutNetwork(wire)
+		for _, p := range s.PortsIn(wire.FullName()) {
+			_ = tx.DeletePort(p.Name)
+		}
+		for i := range 2 { // p0 to p3, two of them
+			tx.PutPort(topo.Port{Name: fmt.Sprintf("p%d", 2*i+rapid.IntRange(0, 1).Draw(t, "end")), Network: wire.FullName(), MigrateTo: topo.AnyHost})
+		}
+	case "ends":
+		for i, p := range s.PortsIn("t/n3") {
+			bind(tx, p.Name, rapid.IntRange(1, 3).Draw(t, "end host"), uint32(10+i))
+		}
 	case "port":
 		p := topo.Port{Name: port, Network: "t/" + network}
 		if n := s.Network(p.Network); n != nil && len(n.Subnets) > 0 && rapid.Bool().Draw(t, "address") {

@@ -113,7 +113,13 @@ func wireMemberPart(parts map[flows.PartID]*flows.Part, h *topo.Host, seg *topo.
 		Match: in, Do: []flows.Action{flows.Set(regNetwork, flows.U(uint64(n.ID)))}, Next: SpoofGuard})
 	g := guardOf(r, h, n, here)
 	g.pass(guardOwn, g.in, L2Dst)
-	r.add(row{Table: Output, Priority: outputPort, Feature: FeatOutput,
+	// A wire has no MACs for rows of l2DstStandby: this one says to a controller that
+	// was restarted in the middle of a migration which claim was not in effect.
+	feature := FeatOutput
+	if isStandby(m, h) {
+		feature = FeatStandby
+	}
+	r.add(row{Table: Output, Priority: outputPort, Feature: feature,
 		Match: inNetwork(n).With(regEgress, flows.U(uint64(here.OFPort))), Do: []flows.Action{flows.Output{Port: here.OFPort}}})
 	parts[memberID(seg, m)] = &r.part
 }

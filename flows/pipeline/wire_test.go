@@ -94,13 +94,21 @@ func TestWireEndMigrates(t *testing.T) {
 		}
 	}
 	told := 0
+	var standby []topo.ID
 	for f := range compiled(t, s, "host2").Flows() {
-		if f.Cookie.Feature() == uint8(FeatArrival) {
+		switch f.Cookie.Feature() {
+		case uint8(FeatArrival):
 			told++
+		case uint8(FeatStandby):
+			standby = append(standby, topo.ID(f.Cookie.Owner()))
 		}
 	}
 	if told != 1 {
 		t.Errorf("%d rows tell of the arrival, want 1", told)
+	}
+	// By its owner a controller that is restarted meanwhile knows what was in effect.
+	if want := []topo.ID{s.Port("sw1-et2").ID}; !slices.Equal(standby, want) {
+		t.Errorf("rows of standby belong to %d, want %d", standby, want)
 	}
 }
 
