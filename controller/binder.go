@@ -41,7 +41,9 @@ type lostNumber struct {
 type binder struct {
 	h      *host
 	engine *engine
-	// settled is called after the first facts are committed.
+	// placed is called after the first facts are committed, and settled after that,
+	// when the host counts as pictured.
+	placed  func(context.Context)
 	settled func()
 
 	bound map[uuid.UUID]row
@@ -78,9 +80,9 @@ func observe(f *ovsdb.Facts) observation {
 	return o
 }
 
-func newBinder(h *host, e *engine, settled func()) *binder {
+func newBinder(h *host, e *engine, placed func(context.Context), settled func()) *binder {
 	return &binder{
-		h: h, engine: e, settled: settled,
+		h: h, engine: e, placed: placed, settled: settled,
 		bound:      map[uuid.UUID]row{},
 		early:      announcements{session: h.conn.Load, byName: map[string]portEvent{}},
 		gone:       map[uuid.UUID]lostNumber{},
@@ -167,7 +169,7 @@ func (b *binder) reconcile(ctx context.Context) {
 	obs := observe(facts)
 	unbind, bind := b.difference(shown)
 	if obs == b.seen && len(unbind) == 0 && len(bind) == 0 {
-		b.pictured()
+		b.pictured(ctx)
 		return
 	}
 	o := b.engine.observed(ctx, func(t *topo.Txn) error {
@@ -196,7 +198,7 @@ func (b *binder) reconcile(ctx context.Context) {
 	for _, r := range bind {
 		b.bound[r.iface] = r
 	}
-	b.pictured()
+	b.pictured(ctx)
 	// A number freed in this round may be wanted by a row of this round. The
 	// worker rings when it has confirmed; ring here too in case it was faster.
 	if len(unbind) > 0 {
@@ -248,9 +250,10 @@ func (b *binder) forget(f *ovsdb.Facts) {
 	})
 }
 
-func (b *binder) pictured() {
+func (b *binder) pictured(ctx context.Context) {
 	if !b.shown {
 		b.shown = true
+		b.placed(ctx)
 		close(b.h.pictured)
 		b.settled()
 	}

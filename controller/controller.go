@@ -261,7 +261,10 @@ func (c *Controller) accept(l net.Listener, key string, serve func(context.Conte
 // startBinder starts the goroutine of a new host.
 func (c *Controller) startBinder(h *host) {
 	pictured := func() { c.checkSettled(); c.changed.notify() }
-	c.group.Go(func() error { return newBinder(h, c.engine, pictured).run(c.ctx) })
+	placed := func(ctx context.Context) {
+		notRecalled(ctx, c.log.With("host", h.name), h.recollection.placed(ctx, c.engine))
+	}
+	c.group.Go(func() error { return newBinder(h, c.engine, placed, pictured).run(c.ctx) })
 }
 
 // published is called by the engine after each commit; it must not block.
@@ -317,17 +320,19 @@ func (c *Controller) checkSettled() {
 			return
 		}
 		// While a port is being migrated two hosts show it, and only their switches
-		// know where it was in effect.
-		if m.programmed[name] && anyMigrates(m) && !isClosed(h.recalled) {
+		// know where it was in effect; and only the switch of a port's host is believed
+		// about the MACs that were learned there.
+		if m.programmed[name] && anyRecalls(m) && !isClosed(h.recalled) {
 			return
 		}
 	}
 	c.settle.finish()
 }
 
-// anyMigrates reports whether any port may migrate.
-func anyMigrates(m *model) bool {
-	return slices.ContainsFunc(m.Ports(), func(p *topo.Port) bool { return p.MigrateTo != "" })
+// anyRecalls reports whether there is anything that only switches remember: a port
+// may migrate, or learns source MACs.
+func anyRecalls(m *model) bool {
+	return slices.ContainsFunc(m.Ports(), func(p *topo.Port) bool { return p.MigrateTo != "" || p.MACLimit() > 0 })
 }
 
 func isClosed(ch <-chan struct{}) bool {

@@ -54,9 +54,8 @@ type host struct {
 	// that were learned last sent.
 	sightings *sightings
 	usage     *usage
-	// recalledMACs is set once what the switch knew of learned MACs before this run
-	// has been learned again.
-	recalledMACs atomic.Bool
+	// recollection is what the switch knew of learned MACs before this run.
+	recollection recollection
 
 	// forgotten asks the binder to start over.
 	forgotten atomic.Bool

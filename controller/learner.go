@@ -234,29 +234,3 @@ func (u *usage) last(key learnedKey) time.Time {
 	defer u.mu.Unlock()
 	return u.list[key].at
 }
-
-// recallMACs gives the overlay back what it had learned before the controller was
-// started, as the switch still has it: so its flows can stay.
-func (w *worker) recallMACs(ctx context.Context, dump *openflow.Dump) {
-	if w.h.recalledMACs.Swap(true) {
-		return // what this run has learned is newer
-	}
-	var rows []pipeline.LearnedRow
-	for _, f := range dump.Flows {
-		if row, ok := pipeline.Learned(f.Flow); ok && !row.Source {
-			rows = append(rows, row)
-		}
-	}
-	if len(rows) == 0 {
-		return
-	}
-	o := w.engine.observed(ctx, func(t *topo.Txn) error {
-		for _, r := range rows {
-			t.Recall(r.Network, r.MAC, r.Port)
-		}
-		return nil
-	})
-	if o.err != nil && ctx.Err() == nil {
-		w.log.Error("learned source MACs could not be recalled; they are learned again", "err", o.err)
-	}
-}

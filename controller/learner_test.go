@@ -233,6 +233,49 @@ func TestLearnedOutlivesTheController(t *testing.T) {
 	}
 }
 
+// A switch is believed about the ports on its own host: rows that it invents for
+// another's, or for those of its own that learn nothing, are nothing to go by.
+func TestRecallBelievesTheOwnHostOnly(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	cfg.Settle = deadline
+	l := newLearningRig(t, cfg)
+	l.sends(l.s1, "sw1", station(1))
+	l.sends(l.s2, "sw2", station(2))
+	l.until(l.at(station(1), "sw1"))
+	l.until(l.at(station(2), "sw2"))
+	l.until(l.synced)
+	m := l.c.engine.load()
+	invent := func(port string, mac topo.MAC, table pipeline.Table, field flows.Field) {
+		f := &flows.Flow{Table: uint8(table), Priority: 100,
+			Cookie: flows.NewCookie(uint8(pipeline.FeatLearned), pipeline.Generation, uint32(m.Port(port).ID)),
+			Match:  flows.Match{}.With(flows.Reg0, flows.U(uint64(m.Network("red/web").ID))).With(field, flows.MAC(mac))}
+		if err := l.s2.Do(flows.Op{Kind: flows.AddFlow, Flow: f}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 8 {
+		invent("sw1", station(100+i), pipeline.L2Dst, flows.EthDst)
+		invent("sw1", station(200+i), pipeline.SpoofGuard, flows.EthSrc)
+		invent("red-b", station(300+i), pipeline.SpoofGuard, flows.EthSrc)
+	}
+	l.stop()
+	l.rig = start(t, cfg)
+	// host2 is heard first, and has shown its ports before its switch connects.
+	l.plugAll()
+	l.connect(l.s2)
+	l.connect(l.s1)
+	l.allUp()
+	l.until(l.synced)
+	for mac, port := range map[topo.MAC]string{station(1): "sw1", station(2): "sw2"} {
+		if missing := l.at(mac, port)(); missing != "" {
+			t.Error(missing)
+		}
+	}
+	if n := l.c.engine.load(); n.TotalLearned() != 2 || n.MACsFull(n.Port("sw1")) {
+		t.Errorf("%d MACs are learned, want 2; sw1 has %d", n.TotalLearned(), n.NumLearned(n.Port("sw1")))
+	}
+}
+
 func TestSightingsAreBounded(t *testing.T) {
 	q := newSightings()
 	port := func(id topo.ID, n int) (kept int) {

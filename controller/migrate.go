@@ -149,7 +149,8 @@ func (c *Controller) holdMigrations(ctx context.Context, now time.Time) (next ti
 
 // recall notes, from what a switch held when the controller first met it, which
 // ports were on standby there, so that a controller that was restarted in the middle
-// of a migration goes on with the claims that were in effect.
+// of a migration goes on with the claims that were in effect; and which source MACs
+// were learned at its ports.
 func (w *worker) recall(ctx context.Context, held *flows.State) {
 	select {
 	case <-w.h.recalled: // since then the controller knows better
@@ -160,6 +161,7 @@ func (w *worker) recall(ctx context.Context, held *flows.State) {
 		close(w.h.recalled)
 		w.recalled()
 	}()
+	notRecalled(ctx, w.log, w.h.recollection.held(ctx, w.engine, w.h.name, held))
 	var ports []topo.ID
 	for f := range held.Flows() {
 		if f.Cookie.Ours() && f.Cookie.Feature() == uint8(pipeline.FeatStandby) {

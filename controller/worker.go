@@ -162,7 +162,6 @@ func (w *worker) resync(ctx context.Context, auditing bool) error {
 		return fmt.Errorf("dump: %w", err)
 	}
 	have := dump.State()
-	w.recallMACs(ctx, dump)
 	next := w.engine.load().Snapshot
 	if auditing {
 		// What is compared is what the switch should hold already; what is new

@@ -129,7 +129,7 @@ func randomLearning(t *rapid.T, s *topo.Snapshot, x *topo.Txn) {
 	}
 	switch rapid.IntRange(0, 5).Draw(t, "learning") {
 	case 0:
-		x.Recall(sight.Network, sight.MAC, sight.Port)
+		x.Recall(sight)
 	case 1:
 		x.Unlearn(sight.Network, sight.MAC, sight.Port)
 	default:

@@ -185,11 +185,11 @@ const (
 // a port that learns nothing, is full, is not in the network or is bound elsewhere.
 func (t *Txn) Learn(s Sighting) { t.learnings = append(t.learnings, learning{s, opLearn}) }
 
-// Recall is Learn for what is known from before a restart, and so may be out of
-// date: it says nothing about where the port was bound, and moves nothing.
-func (t *Txn) Recall(network ID, mac MAC, port ID) {
-	t.learnings = append(t.learnings, learning{Sighting{Network: network, MAC: mac, Port: port}, opRecall})
-}
+// Recall is Learn for what the switch of s.Host let through before a restart, and so
+// may be out of date: it moves nothing, and what is known of s.OFPort from then does
+// not count. Only the host where the port is in effect, or on standby in a migration,
+// is believed: what another one says is not for it to decide.
+func (t *Txn) Recall(s Sighting) { t.learnings = append(t.learnings, learning{s, opRecall}) }
 
 // Unlearn forgets a MAC of a network, if it is learned at that port (still).
 func (t *Txn) Unlearn(network ID, mac MAC, port ID) {
@@ -337,6 +337,9 @@ func (l *learner) apply(e learning) {
 func (l *learner) present(p *Port, n *Network, e learning) bool {
 	plug := l.c.new.effective(p)
 	if plug == nil || n.IsWire() || e.op == opLearn && (plug.host != e.Host || plug.ofport != e.OFPort) {
+		return false
+	}
+	if other := standby(p, l.c.new.claims(p)); e.op == opRecall && plug.host != e.Host && (other == nil || other.host != e.Host) {
 		return false
 	}
 	return slices.ContainsFunc(p.attachments(), func(a attachment) bool { return a.network == n.FullName() })

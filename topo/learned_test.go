@@ -102,7 +102,10 @@ func TestWhatIsNotLearned(t *testing.T) {
 	} {
 		s := good
 		f(&s)
-		l.do(func(x *topo.Txn) { x.Learn(s); x.Recall(s.Network, s.MAC, topo.MaxID) })
+		l.do(func(x *topo.Txn) {
+			x.Learn(s)
+			x.Recall(topo.Sighting{Network: s.Network, MAC: s.MAC, Port: topo.MaxID, Host: s.Host})
+		})
 		if l.s != was {
 			t.Errorf("%s was learned", name)
 			l.s = was
@@ -178,9 +181,28 @@ func TestLearnedGoesWithItsGround(t *testing.T) {
 
 func TestRecall(t *testing.T) {
 	l := newLearnt(t, 0)
-	web, sw, sw2 := l.s.Network("red/web").ID, l.s.Port("sw").ID, l.s.Port("sw2").ID
-	l.do(func(x *topo.Txn) { x.Recall(web, mac(1), sw) })
-	l.want("sw", "red/web "+mac(1).String())
-	l.do(func(x *topo.Txn) { x.Recall(web, mac(1), sw2) })
-	l.want("sw", "red/web "+mac(1).String())
+	from := func(port, host string, m topo.MAC) func(*topo.Txn) {
+		s := topo.Sighting{Network: l.s.Network("red/web").ID, MAC: m, Port: l.s.Port(port).ID, Host: host}
+		return func(x *topo.Txn) { x.Recall(s) }
+	}
+	one, two, three := "red/web "+mac(1).String(), "red/web "+mac(2).String(), "red/web "+mac(3).String()
+	l.do(from("sw", "h1", mac(1)))
+	l.want("sw", one)
+	l.do(from("sw2", "h2", mac(1))) // moves nothing
+	l.want("sw", one)
+	l.do(from("sw", "h2", mac(2))) // not where the port is
+	l.want("sw", one)
+	l.do(func(x *topo.Txn) { x.Bind("sw", bound("h2", 9, 9)) })
+	l.do(from("sw", "h2", mac(2))) // a rival is not in effect
+	l.want("sw", one)
+	l.do(func(x *topo.Txn) {
+		p := *l.s.Port("sw")
+		p.MigrateTo = "h2"
+		x.PutPort(p)
+	})
+	l.do(from("sw", "h2", mac(2))) // while it migrates, who had it is not known at once
+	l.do(from("sw", "h3", mac(3)))
+	l.want("sw", one, two)
+	l.do(from("sw", "h1", mac(3)))
+	l.want("sw", one, two, three)
 }
