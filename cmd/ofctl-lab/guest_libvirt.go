@@ -206,34 +206,6 @@ switches do, goes on running, unless --force takes its power away then.`,
 	return cmd
 }
 
-func newGuestUndefine(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "undefine NAME",
-		Short: "Make libvirt forget a guest",
-		Long: `Make libvirt forget a guest that is stopped, and with the last one the network that
-guests are on. Its images stay, and so do its ports, which are the topology's.`,
-		Example: "  ofctl-lab guest undefine vm1",
-		Args:    args(1, 1, "NAME"),
-		RunE: a.withDomain(func(ctx context.Context, c *libvirt.Conn, name string) error {
-			if err := c.Undefine(ctx, name); err != nil {
-				return err
-			}
-			removed, err := c.RemoveUnusedNetwork(ctx, guestNetwork)
-			if err != nil {
-				return err
-			}
-			what := "guest " + name
-			if removed {
-				what += " and network " + guestNetwork
-			}
-			a.progress("%s: undefined", what)
-			return nil
-		}),
-	}
-	addConnectFlag(cmd)
-	return cmd
-}
-
 func newGuestConsole(a *app) *cobra.Command {
 	var take bool
 	cmd := &cobra.Command{

@@ -137,7 +137,7 @@ func testConsole(t *testing.T, d *libvirttest.Daemon) {
 	if err := c.Stop(ctx, "con", 0, libvirt.AskThenDestroy); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Undefine(ctx, "con"); err != nil {
+	if err := c.Undefine(ctx, "con", libvirt.DefinitionOnly); err != nil {
 		t.Error(err)
 	}
 }

@@ -88,7 +88,7 @@ func (c *Conn) define(ctx context.Context, d Definition, existed bool, undo *und
 	} else {
 		// Also after a call that was given up and may yet be carried out.
 		undo.add(func(ctx context.Context, c *Conn) error {
-			if err := c.Undefine(ctx, want.Name); !errors.Is(err, ErrNoDomain) {
+			if err := c.Undefine(ctx, want.Name, DefinitionOnly); !errors.Is(err, ErrNoDomain) {
 				return err
 			}
 			return nil

@@ -284,9 +284,20 @@ func (c *Conn) askOff(ctx context.Context, d golibvirt.Domain, grace time.Durati
 	}
 }
 
-// Undefine makes libvirt forget a domain that is off, with its saved state and
-// firmware variables. Its images stay.
-func (c *Conn) Undefine(ctx context.Context, name string) error {
+// Forgetting is what goes when a domain is undefined. Its images stay.
+type Forgetting int
+
+// What goes.
+const (
+	// DefinitionOnly fails, with an error that is ErrHasState, for a domain that has more.
+	DefinitionOnly Forgetting = iota
+	// WithState takes along its saved memory, firmware variables, and what is known of
+	// its snapshots and checkpoints.
+	WithState
+)
+
+// Undefine makes libvirt forget a domain that is off.
+func (c *Conn) Undefine(ctx context.Context, name string, what Forgetting) error {
 	d, err := c.lookup(ctx, name)
 	if err != nil {
 		return err
@@ -298,8 +309,20 @@ func (c *Conn) Undefine(ctx context.Context, name string) error {
 	if state.On() {
 		return fmt.Errorf("undefine domain %s: it is %s; stop it first", name, state)
 	}
-	return c.tell(ctx, "undefine domain "+name, func(l *golibvirt.Libvirt) error {
-		return l.DomainUndefineFlags(d, golibvirt.DomainUndefineManagedSave|golibvirt.DomainUndefineSnapshotsMetadata|
-			golibvirt.DomainUndefineNvram|golibvirt.DomainUndefineCheckpointsMetadata)
+	var flags golibvirt.DomainUndefineFlagsValues
+	if what == WithState {
+		flags = golibvirt.DomainUndefineManagedSave | golibvirt.DomainUndefineSnapshotsMetadata |
+			golibvirt.DomainUndefineNvram | golibvirt.DomainUndefineCheckpointsMetadata
+	}
+	// The daemon's own refusal, since what is asked for before may be otherwise a moment later.
+	refused := false
+	err = c.tell(ctx, "undefine domain "+name, func(l *golibvirt.Libvirt) error {
+		err := l.DomainUndefineFlags(d, flags)
+		refused = has(err, golibvirt.ErrOperationInvalid)
+		return err
 	})
+	if refused && what == DefinitionOnly {
+		return fmt.Errorf("%w: %w", err, ErrHasState)
+	}
+	return err
 }

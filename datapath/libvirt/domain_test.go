@@ -71,7 +71,7 @@ func testLife(t *testing.T, c *libvirt.Conn) {
 		}
 		is(libvirt.Running)
 	}
-	if err := c.Undefine(ctx, "life"); err == nil || !strings.Contains(err.Error(), "stop it first") {
+	if err := c.Undefine(ctx, "life", libvirt.DefinitionOnly); err == nil || !strings.Contains(err.Error(), "stop it first") {
 		t.Errorf("undefine one that runs: %v", err)
 	}
 	// A BIOS without an operating system does not listen to the power button.
@@ -85,7 +85,7 @@ func testLife(t *testing.T, c *libvirt.Conn) {
 		}
 		is(libvirt.ShutOff)
 	}
-	if err := c.Undefine(ctx, "life"); err != nil {
+	if err := c.Undefine(ctx, "life", libvirt.DefinitionOnly); err != nil {
 		t.Fatal(err)
 	}
 	if all, err := c.Domains(ctx); err != nil || len(all) != 0 {
@@ -129,7 +129,7 @@ func testDefine(t *testing.T, c *libvirt.Conn) {
 	if x, err := c.DomainXML(ctx, "def"); err != nil || !strings.Contains(x, "tap-x") {
 		t.Errorf("%s, %v", x, err)
 	}
-	if err := c.Undefine(ctx, "def"); err != nil {
+	if err := c.Undefine(ctx, "def", libvirt.DefinitionOnly); err != nil {
 		t.Error(err)
 	}
 }
@@ -176,7 +176,7 @@ func testHalfWay(t *testing.T, c *libvirt.Conn) {
 	if err := c.Start(ctx, "half"); err == nil || !strings.Contains(err.Error(), absent) {
 		t.Errorf("start without its image: %v", err)
 	}
-	if err := c.Undefine(ctx, "half"); err != nil {
+	if err := c.Undefine(ctx, "half", libvirt.DefinitionOnly); err != nil {
 		t.Error(err)
 	}
 }

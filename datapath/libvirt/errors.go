@@ -19,6 +19,8 @@ var (
 	ErrClosed = errors.New("the connection to libvirt is closed")
 	// ErrStillRuns is that of a domain which did not stop when it was asked to.
 	ErrStillRuns = errors.New("it still runs")
+	// ErrHasState is that of a domain which has more than its definition.
+	ErrHasState = errors.New("it has saved memory, firmware variables, snapshots or checkpoints, which would be lost")
 )
 
 // explain says what was tried, and turns go-libvirt's errors into ours.
