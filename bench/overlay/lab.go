@@ -39,7 +39,7 @@ type Lab struct {
 // with fail_mode=secure, no flows and no tunnel ports: whoever controls it comes later. What fails
 // to start is removed again.
 func StartLab(ctx context.Context, guests ...lab.Attachment) (*Lab, error) {
-	return startLab(ctx, func(l *Lab) error { return l.up(ctx, guests, lab.UpOptions{}) })
+	return startLab(ctx, func(l *Lab) error { return l.up(ctx, lab.Spec{Attachments: guests}, lab.UpOptions{}) })
 }
 
 // startLab sweeps and prepares a lab, which up then brings up.
@@ -61,17 +61,15 @@ func startLab(ctx context.Context, up func(*Lab) error) (*Lab, error) {
 	return l, nil
 }
 
-// up brings the lab's hosts, guests and controller up, for startTimeout at most.
-func (l *Lab) up(ctx context.Context, guests []lab.Attachment, o lab.UpOptions) error {
+// up brings the lab's hosts, the guests and machines of spec, and the controller up, for
+// startTimeout at most.
+func (l *Lab) up(ctx context.Context, spec lab.Spec, o lab.UpOptions) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	l.hosts = hostsFor(guests)
-	return l.labs.Up(ctx, lab.Spec{
-		Name:        l.name,
-		Underlay:    lab.Underlay{Subnets: []netip.Prefix{underlay}, MTU: UnderlayMTU},
-		Hosts:       l.hosts,
-		Attachments: guests,
-	}, o)
+	l.hosts = hostsFor(spec.Attachments)
+	spec.Name, spec.Hosts = l.name, l.hosts
+	spec.Underlay = lab.Underlay{Subnets: []netip.Prefix{underlay}, MTU: UnderlayMTU}
+	return l.labs.Up(ctx, spec, o)
 }
 
 // labName is that of the lab's directory, which is unique and tells whose the lab is.

@@ -36,10 +36,21 @@ type Overlay struct {
 // Start brings up a lab with these guests attached, and its controller, which knows
 // the hosts and nothing else. What fails to start is removed again.
 func Start(ctx context.Context, guests ...lab.Attachment) (*Overlay, error) {
+	return start(ctx, lab.Spec{Attachments: guests})
+}
+
+// StartMachine is Start with a virtual machine, which boots when it returns; see
+// [Overlay.AwaitMachine].
+func StartMachine(ctx context.Context, machine lab.Machine, guests ...lab.Attachment) (*Overlay, error) {
+	return start(ctx, lab.Spec{Attachments: guests, Machines: []lab.Machine{machine}})
+}
+
+// start brings up a lab with the guests and the machines of spec.
+func start(ctx context.Context, spec lab.Spec) (*Overlay, error) {
 	o := &Overlay{}
 	_, err := startLab(ctx, func(l *Lab) error {
 		o.Lab = l
-		return o.start(ctx, guests)
+		return o.start(ctx, spec)
 	})
 	if err != nil {
 		o.closeClient()
@@ -48,7 +59,7 @@ func Start(ctx context.Context, guests ...lab.Attachment) (*Overlay, error) {
 	return o, nil
 }
 
-func (o *Overlay) start(ctx context.Context, guests []lab.Attachment) error {
+func (o *Overlay) start(ctx context.Context, spec lab.Spec) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	program, err := build.Controller(ctx, o.dir)
@@ -60,7 +71,8 @@ func (o *Overlay) start(ctx context.Context, guests []lab.Attachment) error {
 		return err
 	}
 	declare := sync.OnceValue(func() error { return o.declare(ctx) })
-	return o.up(ctx, guests, lab.UpOptions{
+	return o.up(ctx, spec, lab.UpOptions{
+		Supervisor: &lab.Command{Argv: []string{program, "lab", "run-guest"}},
 		Controller: func(i lab.ControllerInfo) (lab.Command, error) { return controllerCommand(program, socket, i) },
 		Join: func(j lab.JoinInfo) (string, error) {
 			// Hosts join a controller that knows them.
