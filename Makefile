@@ -85,8 +85,8 @@ bench: build bench-deps ## measure BENCH (all, or names) beside the peers into b
 	@.ci/bench $(BENCH)
 
 .PHONY: bench-deps
-bench-deps: ## install the peers (Debian packages, and modules) without starting or enabling their services
-	@.ci/deps lab bench
+bench-deps: guest-image ## install the peers (Debian packages, and modules; no service is started or enabled) and qemu
+	@.ci/deps lab vm bench
 	@.ci/peer-modules
 
 .PHONY: bench-docs

@@ -23,8 +23,6 @@ type vmMigration struct {
 	peer    *netdev.Namespace  // that asks
 	wire    *netdev.PacketConn // of peer
 	warmUp  int
-	// hung is how often the guest did not go on after a migration.
-	hung int
 }
 
 const (
@@ -95,12 +93,14 @@ func (m *vmMigration) Close() error {
 
 // gap is how long the guest was missed, in one migration.
 func (m *vmMigration) gap(ctx context.Context) (harness.Sample, error) {
-	for range vmAttempts {
+	for hung := range vmAttempts {
 		s, err := m.migrate(ctx)
+		if err == nil {
+			s.Detail["hung_guests"] = float64(hung)
+		}
 		if !errors.Is(err, errHung) {
 			return s, err
 		}
-		m.hung++
 		if err := m.powerCycle(ctx); err != nil {
 			return s, err
 		}
@@ -177,11 +177,11 @@ func (m *vmMigration) migrate(ctx context.Context) (s harness.Sample, err error)
 	}
 	source.end()
 	destination.end()
-	return m.sample(c, done.Downtime, source, destination)
+	return vmGap(c, done.Downtime, source, destination)
 }
 
-// sample is the gap, and its parts.
-func (m *vmMigration) sample(c traffic.PacedCounts, downtime time.Duration, source, destination *tapTimes) (harness.Sample, error) {
+// vmGap is the gap, and its parts.
+func vmGap(c traffic.PacedCounts, downtime time.Duration, source, destination *tapTimes) (harness.Sample, error) {
 	if source.last.IsZero() || destination.first.IsZero() || destination.followed.IsZero() {
 		return harness.Sample{}, errors.New("the guest's frames were not seen on both of its taps")
 	}
@@ -192,7 +192,6 @@ func (m *vmMigration) sample(c traffic.PacedCounts, downtime time.Duration, sour
 		"silent_ms":        ms(destination.first.Sub(source.last)),
 		"follow_ms":        ms(destination.followed.Sub(destination.first)),
 		"twice_datagrams":  float64(c.Twice),
-		"hung_guests":      float64(m.hung),
 	}}, nil
 }
 
