@@ -241,7 +241,7 @@ func (m *Manager) StopMachine(ctx context.Context, lab, name string, how StopMod
 				return err
 			}
 		}
-		if err := l.haltMachine(ctx, v.Host, v.Name); err != nil {
+		if err := l.haltEverywhere(ctx, v); err != nil {
 			return err
 		}
 		return l.update(func(st *state) { st.Halted = union(st.Halted, []string{v.Name}) })
@@ -331,6 +331,9 @@ func (m *Manager) RebootMachine(ctx context.Context, lab, name string, how StopM
 // editMachine changes a machine of a running lab under the lab's lock.
 func (m *Manager) editMachine(ctx context.Context, lab, verb, name string, f func(*instance, Machine) error) error {
 	return m.edit(ctx, lab, verb+" guest "+name, func(l *instance) error {
+		if err := l.settleMachines(ctx); err != nil {
+			return err
+		}
 		v, ok := l.st.Spec.machine(name)
 		if !ok {
 			return l.st.Spec.noMachine(name)

@@ -8,64 +8,93 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/qemu"
 )
 
+// MachineMigration are the moments of a machine's migration at which somebody else
+// has to do something, or be waited for: under the lab's lock, so that no two
+// migrations of a lab are mixed up. Each may be nil.
+type MachineMigration struct {
+	// Begin is called before the machine's ports are plugged in on the other host. An
+	// error ends the migration.
+	Begin func(context.Context) error
+	// Arrived is called when they are. It returns when the guest may go over; an error
+	// ends the migration.
+	Arrived func(context.Context) error
+	// End is called last, once Begin was: with nil if the machine is on the other
+	// host, and with what went wrong if it is not. It returns what the migration does.
+	End func(context.Context, error) error
+}
+
 // MigrateMachine moves a running machine to another host, live. Its ports are
-// plugged in there first, with the same iface-ids; then arrived, if not nil, is
-// called, which may wait until the controller has prepared them; then the guest
-// goes over, and its ports on the host it comes from are unplugged. If anything
-// fails, or ctx ends before that, the machine runs on where it was, and nothing
-// is left on the other host.
-func (m *Manager) MigrateMachine(ctx context.Context, lab, name, host string, arrived func(context.Context) error) (done qemu.Migration, err error) {
+// plugged in there first, with the same iface-ids; then the guest goes over, and
+// its ports on the host it comes from are unplugged. If anything fails, or ctx ends
+// before that, the machine runs on where it was, and nothing is left on the other
+// host. One that is booting goes on with that. Should this process be killed, the
+// next command that works on the lab's machines, or Up, finds out on which host the
+// guest is, and removes the rest.
+func (m *Manager) MigrateMachine(ctx context.Context, lab, name, host string, moments MachineMigration) (done qemu.Migration, err error) {
 	err = m.editMachine(ctx, lab, "migrate", name, func(l *instance, v Machine) error {
-		done, err = l.migrate(ctx, v, host, arrived)
+		if err := l.mayMigrateMachine(v, host); err != nil {
+			return err
+		}
+		var err error
+		if moments.Begin != nil {
+			err = moments.Begin(ctx)
+		}
+		if err == nil {
+			done, err = l.migrate(ctx, v, host, moments.Arrived)
+		}
+		if moments.End != nil {
+			err = moments.End(ctx, err)
+		}
 		return err
 	})
 	return done, err
 }
 
-func (l *instance) migrate(ctx context.Context, v Machine, host string, arrived func(context.Context) error) (qemu.Migration, error) {
-	var done qemu.Migration
+// mayMigrateMachine reports why the machine cannot migrate to the host.
+func (l *instance) mayMigrateMachine(v Machine, host string) error {
 	if _, ok := l.st.Spec.host(host); !ok {
-		return done, fmt.Errorf("the lab has no host %q", host)
+		return fmt.Errorf("the lab has no host %q", host)
 	}
 	if host == v.Host {
-		return done, fmt.Errorf("it is on %s already", host)
+		return fmt.Errorf("it is on %s already", host)
 	}
 	s, err := l.adopt(v.Host, v.Name)
 	if err != nil {
-		return done, err
+		return err
 	}
 	if !s.Supervisor.alive() || s.ended() {
-		return done, errors.New("it does not run; `lab start` starts it")
+		return errors.New("it does not run; `lab start` starts it")
 	}
 	if free, err := availableMemory(); err == nil && free < v.Memory {
-		return done, fmt.Errorf("for a while it needs its %d MiB of memory twice, and %d MiB are available", v.Memory, free)
+		return fmt.Errorf("for a while it needs its %d MiB of memory twice, and %d MiB are available", v.Memory, free)
 	}
+	return nil
+}
+
+func (l *instance) migrate(ctx context.Context, v Machine, host string, arrived func(context.Context) error) (qemu.Migration, error) {
 	there := v
 	there.Host = host
-	if done, err = l.handOver(ctx, v, there, arrived); err != nil {
-		uctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
-		defer cancel()
-		return done, errors.Join(err, l.removeMachine(uctx, there))
+	// First of all, since qemu goes on without this process.
+	if err := l.update(func(st *state) {
+		if st.HandingOver == nil {
+			st.HandingOver = map[string]string{}
+		}
+		st.HandingOver[v.Name] = host
+	}); err != nil {
+		return qemu.Migration{}, err
 	}
-	// From here on it is there, also if what is left here does not go.
+	done, err := l.handOver(ctx, v, there, arrived)
 	uctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
-	if err := l.update(func(st *state) {
-		st.Spec.Machines = slices.Clone(st.Spec.Machines)
-		i := slices.IndexFunc(st.Spec.Machines, func(x Machine) bool { return x.Name == v.Name })
-		st.Spec.Machines[i] = there
-	}); err != nil {
-		return done, err
+	if err != nil {
+		return done, errors.Join(err, l.stay(uctx, there))
 	}
-	if err := l.removeMachine(uctx, v); err != nil {
-		return done, fmt.Errorf("it runs on %s, but what is left of it on %s does not go: %w; run `lab up` again", host, v.Host, err)
-	}
-	return done, nil
+	// From here on it is there, also if what is left here does not go.
+	return done, l.arrive(uctx, v, there)
 }
 
 // handOver brings the guest of here to there. On an error it runs here.
@@ -74,7 +103,11 @@ func (l *instance) handOver(ctx context.Context, here, there Machine, arrived fu
 	if err := copyConsole(from, to); err != nil {
 		return qemu.Migration{}, err
 	}
-	if err := l.startMachine(ctx, machinePlan{Machine: there, Incoming: true}); err != nil {
+	s, err := readMachineState(from)
+	if err != nil {
+		return qemu.Migration{}, err
+	}
+	if err := l.startMachine(ctx, machinePlan{Machine: there, Incoming: true, Before: s.boot()}); err != nil {
 		return qemu.Migration{}, fmt.Errorf("on %s: %w", there.Host, err)
 	}
 	if arrived != nil {
@@ -89,15 +122,8 @@ func (l *instance) handOver(ctx context.Context, here, there Machine, arrived fu
 	// It was handed over: only that it runs there makes it true.
 	uctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
-	l.mu.Lock()
-	p := l.st.Processes[machineKey(there.Host, there.Name)]
-	l.mu.Unlock()
-	if _, err := awaitMachine(uctx, to, p, func(s machineState) bool { return s.Phase == MachineReady }); err != nil {
-		// Two must not run: what is there goes first.
-		if rerr := l.haltMachine(uctx, there.Host, there.Name); rerr != nil {
-			return done, fmt.Errorf("on %s: %w; it is stopped here, since that one does not go: %w", there.Host, err, rerr)
-		}
-		return done, errors.Join(fmt.Errorf("on %s: %w", there.Host, err), qemu.Resume(uctx, from))
+	if why, err := l.confirm(uctx, from, there); why != nil {
+		return done, errors.Join(why, err)
 	}
 	return done, nil
 }

@@ -72,7 +72,8 @@ type supervisor struct {
 	state machineState
 
 	qmp     *qemu.QMP
-	links   []bool // as qemu was told, by NIC
+	links   []bool    // as qemu was told, by NIC
+	left    bootState // how far the guest was that has migrated from here
 	signs   chan sign
 	watched context.CancelFunc // ends the look at the taps
 }
@@ -333,6 +334,7 @@ func (s *supervisor) event(e qemu.Event) (again bool) {
 	var d struct {
 		Guest  bool   `json:"guest"`
 		Reason string `json:"reason"`
+		Status string `json:"status"`
 	}
 	// An event without data is one with none of these.
 	_ = json.Unmarshal(e.Data, &d)
@@ -347,9 +349,18 @@ func (s *supervisor) event(e qemu.Event) (again bool) {
 		s.state.Console, s.state.Frame, s.state.Ready = time.Time{}, time.Time{}, time.Time{}
 		return true
 	case "RESUME":
-		if s.state.Phase == MachineIncoming {
-			// It has been ready where it comes from.
-			s.state.Phase, s.state.Ready = MachineReady, time.Now()
+		switch s.state.Phase {
+		case MachineIncoming:
+			// Another begins to look anew: what was on the tap before is not the guest's.
+			s.state.resume(s.plan.Before)
+			return s.state.Phase == MachineBooting
+		case MachineMoved:
+			// The other side came to nothing.
+			s.state.resume(s.left)
+		}
+	case "MIGRATION":
+		if d.Status == "completed" && s.state.executes() {
+			s.left, s.state.Phase = s.state.boot(), MachineMoved
 		}
 	}
 	return false

@@ -32,6 +32,10 @@ const (
 	signReady             // it has given its sign of readiness
 )
 
+// etherTypeRARP is of the frames (RFC 903) with which qemu announces a guest that
+// has come in.
+const etherTypeRARP = 0x8035
+
 // tapWatch looks at a machine's taps for its signs.
 type tapWatch struct {
 	m     guest.Machine
@@ -127,6 +131,9 @@ func (w *tapWatch) ask(ctx context.Context) {
 func (w *tapWatch) signOf(f netdev.Frame, n guest.NIC) (sign, bool) {
 	if f.Direction != netdev.Received || len(f.Data) < 14 {
 		return 0, false
+	}
+	if etherType(f.Data) == etherTypeRARP {
+		return 0, false // qemu's, for a guest that comes in
 	}
 	switch w.m.Ready {
 	case guest.ReadyFrame:

@@ -29,6 +29,30 @@ type machinePlan struct {
 	Accel   qemu.Accel `json:"accel"`
 	// Incoming waits for a migration instead of booting.
 	Incoming bool `json:"incoming,omitempty"`
+	// Before is how far the guest is that comes in.
+	Before bootState `json:"before,omitzero"`
+}
+
+// bootState is how far a guest's boot is.
+type bootState struct {
+	Phase   MachinePhase `json:"phase"`
+	Resets  int          `json:"resets,omitempty"`
+	Started time.Time    `json:"started,omitzero"`
+	Console time.Time    `json:"console,omitzero"`
+	Frame   time.Time    `json:"frame,omitzero"`
+	Ready   time.Time    `json:"ready,omitzero"`
+}
+
+func (s machineState) boot() bootState {
+	return bootState{s.Phase, s.Resets, s.Started, s.Console, s.Frame, s.Ready}
+}
+
+// resume takes over how far the guest is that has come in.
+func (s *machineState) resume(b bootState) {
+	s.Phase, s.Resets, s.Started, s.Console, s.Frame, s.Ready = b.Phase, b.Resets, b.Started, b.Console, b.Frame, b.Ready
+	if !s.executes() {
+		s.Phase = MachineBooting // not known to be further
+	}
 }
 
 // MachinePhase is how far a machine is.
@@ -40,6 +64,7 @@ const (
 	MachineIncoming MachinePhase = "incoming" // it waits for its migration to end here
 	MachineBooting  MachinePhase = "booting"  // qemu runs it
 	MachineReady    MachinePhase = "ready"    // its sign of readiness was seen
+	MachineMoved    MachinePhase = "moved"    // it has migrated from here, and is about to be removed
 	MachineStopped  MachinePhase = "stopped"  // it was switched off
 	MachineFailed   MachinePhase = "failed"   // it ended otherwise, or could not be started
 )
@@ -67,6 +92,9 @@ type machineState struct {
 
 // ended reports whether no qemu runs any more, nor will.
 func (s machineState) ended() bool { return s.Phase == MachineStopped || s.Phase == MachineFailed }
+
+// executes reports whether the guest runs here, booting or ready.
+func (s machineState) executes() bool { return s.Phase == MachineBooting || s.Phase == MachineReady }
 
 // writeJSON writes a file whole or not at all.
 func writeJSON(path string, v any) error {

@@ -193,7 +193,23 @@ func (m *Manager) AwaitMachines(ctx context.Context, lab string, names []string,
 	return errors.Join(group.Wait(), errors.Join(errs...))
 }
 
+// awaitReady waits until the machine is ready, on whichever host it is by then.
 func (m *Manager) awaitReady(ctx context.Context, lab string, v Machine, tell func(MachineProgress)) error {
+	for {
+		err := m.awaitReadyOn(ctx, lab, v, tell)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		st, serr := m.load(lab)
+		now, ok := st.Spec.machine(v.Name)
+		if serr != nil || !ok || now.Host == v.Host {
+			return err
+		}
+		v = now // it has migrated meanwhile
+	}
+}
+
+func (m *Manager) awaitReadyOn(ctx context.Context, lab string, v Machine, tell func(MachineProgress)) error {
 	dir := m.machineDir(lab, v.Host, v.Name)
 	first, err := readMachineState(dir)
 	if err == nil {

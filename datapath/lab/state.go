@@ -52,7 +52,11 @@ type state struct {
 	Supervisor *Command              `json:"supervisor,omitempty"` // of the machines
 	Accel      accel                 `json:"accel,omitzero"`
 	// Migrating are the ports whose migration has begun and not ended, and to which host.
-	Migrating  map[string]string `json:"migrating,omitempty"`
+	Migrating map[string]string `json:"migrating,omitempty"`
+	// HandingOver are the machines whose migration has begun and not ended, and to which host.
+	HandingOver map[string]string `json:"handingOver,omitempty"`
+	// Moved are the machines that have migrated since, and the host that the spec of Up gave each.
+	Moved      map[string]string `json:"moved,omitempty"`
 	Controller *Command          `json:"controller,omitempty"`
 }
 

@@ -142,6 +142,7 @@ func (m *Manager) Status(ctx context.Context, name string) (Status, error) {
 	}
 	s.Accel, s.AccelNote = st.Accel.Name, st.Accel.Note
 	for _, v := range st.Spec.Machines {
+		v = l.current(v)
 		s.Machines = append(s.Machines, l.machineStatus(v))
 		for _, n := range v.NICs {
 			s.Attachments = append(s.Attachments, portOf(AttachmentStatus{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -79,7 +80,8 @@ func (m *Manager) Up(ctx context.Context, spec Spec, o UpOptions) error {
 	if err != nil && !fresh {
 		return err
 	}
-	if err := l.checkMachineHost(ctx, spec, o); err != nil {
+	kept, _ := l.st.keepMoved(spec)
+	if err := l.checkMachineHost(ctx, kept, o); err != nil {
 		return fmt.Errorf("lab %s: %w", spec.Name, err)
 	}
 	if fresh {
@@ -119,6 +121,17 @@ func (l *instance) claim(spec Spec) error {
 func (l *instance) up(ctx context.Context, spec Spec, o UpOptions) error {
 	l.tell = o.Progress
 	step := l.step
+	if err := l.settleMachines(ctx); err != nil {
+		return err
+	}
+	spec, moved := l.st.keepMoved(spec)
+	for _, name := range slices.Sorted(maps.Keys(moved)) {
+		v, _ := spec.machine(name)
+		step("guest %s stays on %s, to which it has migrated from %s; `lab migrate %s %s` moves it back", name, v.Host, moved[name], name, moved[name])
+	}
+	l.mu.Lock()
+	l.st.Moved = moved // written down with the spec
+	l.mu.Unlock()
 	if err := l.plan(ctx, spec); err != nil {
 		return err
 	}
