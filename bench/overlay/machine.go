@@ -90,7 +90,7 @@ func (l *Lab) PowerOff(ctx context.Context, v lab.Machine) error {
 // MigrateMachine migrates a virtual machine live to another host; arrived is called when
 // its tap is there, and returns when the guest may go over.
 func (l *Lab) MigrateMachine(ctx context.Context, v lab.Machine, host string, arrived func(context.Context) error) (qemu.Migration, error) {
-	return l.labs.MigrateMachine(ctx, l.name, v.Name, host, arrived)
+	return l.labs.MigrateMachine(ctx, l.name, v.Name, host, lab.MachineMigration{Arrived: arrived})
 }
 
 // PortUp returns when the controller has a port up: its flows are in the switches.
