@@ -90,8 +90,9 @@ func newLabMove(a *app) *cobra.Command {
 		Short: "Move a port to another host, as a guest that migrates",
 		Long: `Move a port to another host, with the same addresses, and wait until it is up there:
 as a guest that is switched off here and on there; with --live as one that is migrated
-while it runs. Then its processes, its namespace and its connections go over with it:
-it is attached on both hosts until it has announced itself on the new one.`,
+while it runs. Then its processes, its namespace and its connections go over with it,
+and so do addresses and routes that it has set itself: it is attached on both hosts
+until it has announced itself on the new one.`,
 		Example: "  ofctl-lab lab move red-b host1\n  ofctl-lab lab move red-b host2 --live",
 		Args:    args(2, 2, "PORT HOST"),
 		RunE: func(cmd *cobra.Command, args []string) error {

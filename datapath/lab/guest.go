@@ -335,7 +335,8 @@ func (m *Manager) edit(ctx context.Context, lab, what string, f func(*instance) 
 }
 
 // union is a with what of b it lacks.
-func union(a, b []string) []string {
+func union[T comparable](a, b []T) []T {
+	a = slices.Clip(a)
 	for _, s := range b {
 		if !slices.Contains(a, s) {
 			a = append(a, s)

@@ -27,7 +27,8 @@ type Handover struct {
 // Migrate moves a port to another host while its guest goes on running: a second
 // interface, with the same addresses, is attached there before the guest goes over
 // to it, and the first one goes after that. The guest's processes, connections and
-// its interface's name stay. The guest announces itself as one that has migrated
+// its interface's name stay, and so do addresses and routes that it has set itself
+// (see [netdev.Settings]); what else it has set on the interface is lost. The guest announces itself as one that has migrated
 // does (RARP as qemu sends it, and gratuitous ARP, RFC 5227 section 3).
 //
 // away is how long the guest had neither interface: what the pause of a virtual
@@ -69,6 +70,11 @@ func (l *instance) mayMigrate(port, host string) (Attachment, error) {
 		}
 	}
 	return a, nil
+}
+
+// with is how the guest's interface is configured, with the addresses it has.
+func (a Attachment) with(has netdev.Settings) netdev.LinkConfig {
+	return netdev.GuestConfig(net.HardwareAddr(a.MAC), a.mtu(), has.Addresses)
 }
 
 // arriving is the guest's name of the interface to which it goes over.
@@ -139,18 +145,25 @@ func (l *instance) prepare(ctx context.Context, guest *netdev.Namespace, next At
 // goOver is the moment of the migration: the guest's old interface goes down, as that
 // of a guest that is paused, and the addresses go to the new one.
 func (l *instance) goOver(guest *netdev.Namespace, a Attachment, announced *netdev.PacketConn) (time.Duration, error) {
+	has, err := guest.Settings(a.guestInterface())
+	if err != nil {
+		return 0, err
+	}
 	started := time.Now()
 	if _, err := guest.Configure(a.guestInterface(), netdev.LinkConfig{State: netdev.Down}); err != nil {
 		return 0, err
 	}
-	if _, err := guest.Configure(a.arriving(), netdev.GuestConfig(net.HardwareAddr(a.MAC), a.mtu(), a.Addresses)); err != nil {
+	if _, err := guest.Configure(a.arriving(), a.with(has)); err != nil {
+		return 0, err
+	}
+	if err := guest.SetRoutes(a.arriving(), has); err != nil {
 		return 0, err
 	}
 	link, err := guest.Link(a.arriving())
 	if err != nil {
 		return 0, err
 	}
-	for _, frame := range announcements(link.MAC, a.Addresses) {
+	for _, frame := range announcements(link.MAC, has.Addresses) {
 		if err := announced.Send(frame); err != nil {
 			return 0, err
 		}
@@ -164,8 +177,14 @@ func (l *instance) leave(ctx context.Context, guest *netdev.Namespace, a, next A
 	if err := l.unplug(ctx, a); err != nil {
 		return err
 	}
-	if err := guest.RenameLink(a.arriving(), a.guestInterface(),
-		netdev.GuestConfig(net.HardwareAddr(a.MAC), a.mtu(), a.Addresses)); err != nil {
+	has, err := guest.Settings(a.arriving())
+	if err != nil {
+		return err
+	}
+	if err := guest.RenameLink(a.arriving(), a.guestInterface(), a.with(has)); err != nil {
+		return err
+	}
+	if err := guest.SetRoutes(a.guestInterface(), has); err != nil {
 		return err
 	}
 	was, is := a.Namespace(l.name), next.Namespace(l.name)
@@ -206,11 +225,24 @@ func (l *instance) abandon(ctx context.Context, a Attachment) error {
 		return err
 	}
 	defer guest.Close()
+	has, err := guest.Settings(a.guestInterface())
+	if err != nil {
+		return err
+	}
+	over, err := guest.Settings(a.arriving())
+	if err != nil && !errors.Is(err, netdev.ErrNoLink) {
+		return err
+	}
 	// The old interface first: what the guest has to say goes out there again.
 	if _, err := guest.DeleteLink(a.arriving()); err != nil {
 		return err
 	}
-	if _, err := guest.Configure(a.guestInterface(), netdev.GuestConfig(net.HardwareAddr(a.MAC), a.mtu(), a.Addresses)); err != nil {
+	// The guest has gone over in whole, in part or not at all.
+	has.Addresses = union(union(a.Addresses, has.Addresses), over.Addresses)
+	if _, err := guest.Configure(a.guestInterface(), a.with(has)); err != nil {
+		return err
+	}
+	if err := guest.SetRoutes(a.guestInterface(), over); err != nil {
 		return err
 	}
 	ns, err := netdev.OpenNamespace(hostNamespace(l.name, host))
