@@ -124,6 +124,7 @@ with the underlay's bridge and the controller.
 
 In a virtual machine its guest agent runs the command, and what it prints is shown
 when it has ended. It has no input but with --stdin, which is read to its end before.
+An interrupt ends the waiting, not the command, which goes on in the guest.
 
 The exit status is that of the command.`,
 		Example: `  ofctl-lab lab exec host1/red-a -- ping -c 1 10.1.1.2

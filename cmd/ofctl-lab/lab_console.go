@@ -22,7 +22,8 @@ func newLabConsole(a *app) *cobra.Command {
 		Use:   "console GUEST",
 		Short: "Connect to the serial console of a virtual machine of the lab",
 		Long: `Connect to the serial console of a virtual machine of the lab, until Ctrl-] or the end
-of the input. With --log print what it has said so far, also before it was rebooted.`,
+of the input. One client has it at a time. With --log print what it has said so far,
+also before it was rebooted.`,
 		Example: "  ofctl-lab lab console vm1 --log\n  ofctl-lab lab console vm1",
 		Args:    args(1, 1, "GUEST"),
 		RunE: func(cmd *cobra.Command, args []string) error {

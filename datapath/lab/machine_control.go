@@ -367,7 +367,10 @@ func (m *Manager) Console(ctx context.Context, lab, name string) (conn net.Conn,
 	dir := m.machineDir(lab, v.Host, name)
 	log = filepath.Join(dir, qemu.ConsoleLog)
 	conn, err = qemu.DialConsole(ctx, dir)
-	if err != nil {
+	switch {
+	case errors.Is(err, qemu.ErrConsoleBusy):
+		err = fmt.Errorf("lab %s: console of %s: %w; end that one, or read along with `lab console %[2]s --log`", lab, name, err)
+	case err != nil:
 		err = fmt.Errorf("lab %s: console of %s: %w; it does not run, see `lab status`", lab, name, err)
 	}
 	return conn, log, err

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // dial connects to the socket name in a machine's directory. It goes by an open
@@ -30,8 +32,45 @@ func dial(ctx context.Context, dir, name string) (net.Conn, error) {
 	return conn, nil
 }
 
-// DialConsole connects to the serial console of the machine in dir. While
-// another client has it, what is read comes only when that one has left.
+// ErrConsoleBusy is that of a console which another client has open.
+var ErrConsoleBusy = errors.New("another client has this console open")
+
+// consoleLock is a file in a machine's directory that is locked by who has its console.
+const consoleLock = "console.lock"
+
+// DialConsole connects to the serial console of the machine in dir. Qemu serves one client
+// at a time and lets the next one wait without a word, so the console is locked while the
+// connection is open: the error is ErrConsoleBusy while it is. The lock ends with the
+// program that holds it, whatever its end.
 func DialConsole(ctx context.Context, dir string) (net.Conn, error) {
-	return dial(ctx, dir, ConsoleSocket)
+	lock, err := os.OpenFile(filepath.Join(dir, consoleLock), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		lock.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, ErrConsoleBusy
+		}
+		return nil, fmt.Errorf("lock %s: %w", lock.Name(), err)
+	}
+	conn, err := dial(ctx, dir, ConsoleSocket)
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return &lockedConn{Conn: conn, lock: lock}, nil
+}
+
+// lockedConn gives the console free when it is closed.
+type lockedConn struct {
+	net.Conn
+	lock *os.File
+}
+
+// Close may be called more than once.
+func (c *lockedConn) Close() error {
+	err := c.Conn.Close()
+	c.lock.Close() // after it: the next client finds the console free
+	return err
 }
