@@ -36,6 +36,7 @@ type carrier struct {
 	watch  *linkWatch
 
 	settling map[string]release // by device
+	holding  map[string]holding // by device
 }
 
 // release is when an end was let go, and until when what its link shows counts as up:
@@ -43,6 +44,14 @@ type carrier struct {
 type release struct {
 	at, until time.Time
 	window    time.Duration
+	held      time.Duration // how long it had to be held at least
+}
+
+// holding is until when an end that is held stays held whatever the other one does,
+// and how long that is in all.
+type holding struct {
+	until time.Time
+	time  time.Duration
 }
 
 const (
@@ -52,6 +61,11 @@ const (
 	linkSettle    = 150 * time.Millisecond
 	maxLinkSettle = 2400 * time.Millisecond
 	flapTime      = 5 * time.Second
+	// minHold is how long an end is held at least that was let go less than flapTime
+	// before. It doubles each time, up to maxHeld: each hold is stored, told to the
+	// switch and logged, and a guest may shut its end and open it as fast as it can.
+	minHold = 250 * time.Millisecond
+	maxHeld = 8 * time.Second
 	// carrierRetry is the time before another attempt after an error.
 	carrierRetry = time.Second
 	// maxHeldAway bounds what is remembered of ports that are not on the bridge now,
@@ -82,6 +96,14 @@ func holds(self, far link, held bool) bool {
 		return held || self == linkUp
 	}
 	return held
+}
+
+// holdTime is how long an end is held at least, given when it was let go last.
+func holdTime(last release, now time.Time) time.Duration {
+	if last.at.IsZero() || now.Sub(last.at) >= flapTime {
+		return 0
+	}
+	return min(max(2*last.held, minHold), maxHeld)
 }
 
 // linkWatch rings when the switch tells of one of the ports that are watched.
@@ -255,9 +277,16 @@ func (e wireEnd) why() string {
 // heldBecause says why a port that is held down is.
 func (v *view) heldBecause(p *topo.Port) string {
 	for _, other := range v.model.PortsIn(p.Network) {
-		if other != p && len(v.model.Bindings(other.Name)) > 0 {
-			return why(p.Network, other.Name)
+		b := v.model.Bindings(other.Name)
+		if other == p || len(b) == 0 {
+			continue
 		}
+		if h := v.c.hosts.find(b[0].Host); h != nil {
+			if l := h.links.Load(); l != nil && (*l)[b[0].OFPort] == linkUp {
+				return fmt.Sprintf("port %s, the other end of wire %s, had no link a moment ago", other.Name, p.Network)
+			}
+		}
+		return why(p.Network, other.Name)
 	}
 	return why(p.Network, "")
 }

@@ -45,7 +45,7 @@ func (r *carrierRound) run(ctx context.Context, ends []wireEnd) error {
 		switch hold := holds(r.links[e.ofport], r.far(e, r.links), held); {
 		case hold && !held:
 			errs = append(errs, r.hold(ctx, p, e))
-		case !hold && held:
+		case !hold && held && !r.now.Before(r.holding[p.Name].until):
 			errs = append(errs, r.letGo(ctx, p))
 		}
 	}
@@ -83,6 +83,9 @@ func (r *carrierRound) hold(ctx context.Context, p openflow.PortDesc, e wireEnd)
 	if err := r.conn.SetPortDown(ctx, p, true); err != nil {
 		return errors.Join(err, r.noteHeld(ctx, map[string]bool{p.Name: false}))
 	}
+	now := time.Now()
+	t := holdTime(r.settling[p.Name], now)
+	r.holding[p.Name] = holding{until: now.Add(t), time: t}
 	r.log.Info("port held down", "device", p.Name, "port", p.Number, "because", e.why())
 	return nil
 }
@@ -92,7 +95,7 @@ func (r *carrierRound) letGo(ctx context.Context, p openflow.PortDesc) error {
 	if err := r.conn.SetPortDown(ctx, p, false); err != nil {
 		return err
 	}
-	s := release{at: time.Now(), window: linkSettle}
+	s := release{at: time.Now(), window: linkSettle, held: r.holding[p.Name].time}
 	if last, ok := r.settling[p.Name]; ok && s.at.Sub(last.at) < flapTime {
 		s.window = min(2*last.window, maxLinkSettle)
 	}
@@ -142,15 +145,21 @@ func (r *carrierRound) noteHeld(ctx context.Context, devices map[string]bool) er
 			r.held[device] = true
 		} else {
 			delete(r.held, device)
+			delete(r.holding, device)
 		}
 	}
 	return nil
 }
 
 // next is after which time another round is wanted, 0 for none: when a link that was
-// let go has had its time.
+// let go has had its time, or an end may be let go.
 func (r *carrierRound) next() time.Duration {
 	var first time.Duration
+	for _, h := range r.holding {
+		if left := time.Until(h.until); left > 0 && (first == 0 || left < first) {
+			first = left
+		}
+	}
 	for device, s := range r.settling {
 		left := time.Until(s.until)
 		switch {

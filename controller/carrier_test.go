@@ -319,6 +319,47 @@ func TestCarrierConverges(t *testing.T) {
 	c.wait("bc")
 }
 
+// A guest that shuts its end and opens it again and again cannot have the other one
+// held, which is stored each time, as often as it likes.
+func TestCarrierOfAnEndThatFlaps(t *testing.T) {
+	c := newCable(t, testConfig(t.TempDir()))
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	set := func(up bool) {
+		c.guest("a", up)
+		for begun := time.Now(); c.isDown("b") == up; <-tick.C {
+			if time.Since(begun) > deadline {
+				t.Fatalf("a is up: %v, and b is down: %[1]v", up)
+			}
+		}
+	}
+	start := time.Now()
+	for range 4 {
+		set(false)
+		set(true)
+	}
+	// At once, then after minHold, twice and four times that.
+	if took := time.Since(start); took < 7*minHold {
+		t.Errorf("held and let go 4 times in %s", took)
+	}
+	c.wait("")
+}
+
+func TestHoldTime(t *testing.T) {
+	now := time.Now()
+	r := release{}
+	for i, want := range []time.Duration{0, minHold, 2 * minHold, 4 * minHold, 8 * minHold, 16 * minHold, maxHeld, maxHeld} {
+		r.held = holdTime(r, now)
+		if r.held != want {
+			t.Errorf("hold %d lasts %s, want %s", i, r.held, want)
+		}
+		r.at, now = now, now.Add(flapTime-1)
+	}
+	if got := holdTime(r, r.at.Add(flapTime)); got != 0 {
+		t.Errorf("an end that was calm for %s is held for %s", flapTime, got)
+	}
+}
+
 func TestHolds(t *testing.T) {
 	for _, v := range []struct {
 		self, far link

@@ -109,7 +109,7 @@ func (c *Controller) serveSwitch(ctx context.Context, h *host, th *topo.Host, co
 	})
 	l := &learner{h: h, conn: conn, engine: c.engine, moves: c.moves, metrics: c.metrics, log: log, ageing: c.cfg.MACAgeing}
 	forward.Go(func() { l.run(ctx) })
-	k := &carrier{h: h, conn: conn, engine: c.engine, settle: c.settle, hosts: c.hosts, log: log, watch: told.links, settling: map[string]release{}}
+	k := &carrier{h: h, conn: conn, engine: c.engine, settle: c.settle, hosts: c.hosts, log: log, watch: told.links, settling: map[string]release{}, holding: map[string]holding{}}
 	forward.Go(func() { k.run(ctx) })
 	w := &worker{
 		h: h, conn: conn, engine: c.engine, settle: c.settle, metrics: c.metrics, log: log, audit: c.cfg.AuditInterval,
