@@ -2,11 +2,13 @@ package controller
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ofctl-lab/ofctl-lab/controller/api"
 	"github.com/ofctl-lab/ofctl-lab/controller/config"
 	"github.com/ofctl-lab/ofctl-lab/datapath/openflow"
 	"github.com/ofctl-lab/ofctl-lab/datapath/openflow/ofp13"
@@ -290,6 +292,50 @@ func TestCarrierAcrossRestart(t *testing.T) {
 			c.wait("")
 		})
 	}
+}
+
+// A controller that lost its store does not take back what it does not know to be its
+// own; the port's status says what to do, and that is enough.
+func TestCarrierWithoutItsStore(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	c := newCable(t, cfg)
+	c.guest("a", false)
+	c.wait("b")
+	for _, cut := range c.cut {
+		cut()
+	}
+	c.stop()
+	c.guest("a", true)
+	cfg = testConfig(t.TempDir())
+	c.rig = start(t, cfg)
+	c.apply(oneWire)
+	for host := range c.switches {
+		c.attach(host)
+	}
+	c.plug("a", "b", "c", "d")
+	c.wait("ab")
+	h := c.c.hosts.find("host2")
+	facts := *h.facts.Load()
+	facts.Interfaces = maps.Clone(facts.Interfaces)
+	for id, i := range facts.Interfaces {
+		if i.Name == "v-b" {
+			i.AdminState, i.LinkState = "down", "down"
+			facts.Interfaces[id] = i
+		}
+	}
+	h.facts.Store(&facts)
+	want := "interface v-b is down on host2, and not because of this controller: ip link set v-b up"
+	if st := c.c.view().portStatus(c.c.engine.load().Port("b")); st.State != api.StateBinding || st.Message != want {
+		t.Errorf("b is %s: %q, want %q", st.State, st.Message, want)
+	}
+	c.heldBecause("a", "port b, the other end of wire t/w, has no link")
+	at := places()["b"]
+	p, _ := c.switches[at.host].Port(at.ofport)
+	p.Config, p.State = 0, 0
+	if err := c.switches[at.host].SetPort(p); err != nil {
+		t.Fatal(err)
+	}
+	c.wait("")
 }
 
 // Whatever guests, sessions and the controller do, in the end the ends show what they should.

@@ -84,6 +84,9 @@ func (v *view) portStatus(p *topo.Port) api.PortStatus {
 	case v.model.held[heldKey(b.Host, i.Name)]:
 		st.HeldDown = v.heldBecause(p)
 		st.State, st.Message = api.StateBinding, "held down: "+st.HeldDown
+	case i.LinkState != "up" && i.AdminState == "down":
+		st.State = api.StateBinding
+		st.Message = fmt.Sprintf("interface %s is down on %s, and not because of this controller: ip link set %[1]s up", i.Name, b.Host)
 	case i.LinkState != "up":
 		st.State, st.Message = api.StateBinding, fmt.Sprintf("interface %s has no link; bring both ends up", i.Name)
 	}
