@@ -29,6 +29,7 @@ func TestLabFiguresAtTheirSmallest(t *testing.T) {
 		{Apply(), 20, []string{peerOneNetwork, peerTenNetworks}, []string{"flows", "put_ms"}},
 		{PlugFirstPing(), 2, []string{peerPing(2), peerPingOVN(2), peerVsctl(2), peerByHand(2)}, []string{"vsctl_ms"}},
 		{MigrationGap(), 0, []string{peerMigration, peerMigrationVM, peerMigrationByHand, peerPause}, []string{"away_ms", "twice_datagrams"}},
+		{TapFirstPing(), 0, []string{peerTapNamespace, peerTapMachine}, []string{"vsctl_ms"}},
 		{FlowsPerPort(), 1, []string{localTo(peerOurs), remoteTo(peerOurs), localTo(peerOVN), remoteTo(peerOVN)}, []string{"flows_after", "flows_before"}},
 	} {
 		t.Run(c.figure.Name, func(t *testing.T) {

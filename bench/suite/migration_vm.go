@@ -19,9 +19,8 @@ import (
 type vmMigration struct {
 	lab     *overlay.Overlay
 	machine lab.Machine
-	moving  overlay.Port       // where it is now
-	peer    *netdev.Namespace  // that asks
-	wire    *netdev.PacketConn // of peer
+	moving  overlay.Port      // where it is now
+	peer    *netdev.Namespace // that asks
 	warmUp  int
 }
 
@@ -66,9 +65,6 @@ func newVMMigration(ctx context.Context, machine lab.Machine, warmUp int) (_ *vm
 	if m.peer, err = o.Guest(migrationPeer); err != nil {
 		return nil, err
 	}
-	if m.wire, err = overlay.Wire(m.peer); err != nil {
-		return nil, err
-	}
 	return m, m.boot(ctx)
 }
 
@@ -82,11 +78,8 @@ func (m *vmMigration) boot(ctx context.Context) error {
 // Close removes the lab.
 func (m *vmMigration) Close() error {
 	var err error
-	if m.wire != nil {
-		err = m.wire.Close()
-	}
 	if m.peer != nil {
-		err = errors.Join(err, m.peer.Close())
+		err = m.peer.Close()
 	}
 	return errors.Join(err, m.lab.Close())
 }
@@ -126,7 +119,13 @@ func (m *vmMigration) migrate(ctx context.Context) (s harness.Sample, err error)
 	if to.Host = overlay.Host1; from.Host == to.Host {
 		to.Host = overlay.Host2
 	}
-	p, err := traffic.StartPacedEcho(m.wire, station(migrationPeer), station(m.moving), migrationPace)
+	// A new one each time: what is still in an old one are replies to others.
+	wire, err := overlay.Wire(m.peer)
+	if err != nil {
+		return s, err
+	}
+	defer wire.Close()
+	p, err := traffic.StartPacedEcho(wire, station(migrationPeer), station(m.moving), migrationPace)
 	if err != nil {
 		return s, err
 	}

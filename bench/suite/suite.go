@@ -8,6 +8,6 @@ import (
 // All are the benchmarks, in the order in which they are reported.
 func All() []harness.Benchmark {
 	return []harness.Benchmark{Apply(), Configure(), PlugFirstPing(), PlugFirstPingLocal(), FlowsPerPort(), ThroughputTCP(), ThroughputUDP(),
-		MigrationGap(), FirstPacket(), ConnectionRate(), DatapathFlows(), ARPCopies(), FlowProgramming(),
+		MigrationGap(), TapFirstPing(), FirstPacket(), ConnectionRate(), DatapathFlows(), ARPCopies(), FlowProgramming(),
 		PacketInLatency(), PacketInRate()}
 }
