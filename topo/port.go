@@ -82,7 +82,9 @@ type Port struct {
 
 	// MigrateTo is the host that the port is being migrated to, AnyHost for
 	// whichever shows it next, or empty. While it is set, a second claim from there
-	// is no conflict: the port goes over to it when its guest first sends there.
+	// is no conflict: the port goes over to it when its guest first sends there. It
+	// may be the host where the port is, which permits nothing until the port is on
+	// another one: what is declared does not depend on what is bound.
 	MigrateTo string `json:"migrate_to,omitempty"`
 }
 

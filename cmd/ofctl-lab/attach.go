@@ -369,21 +369,36 @@ const pollInterval = 50 * time.Millisecond
 func poll(ctx context.Context, done func() (ok bool, waiting string, err error)) error {
 	t := time.NewTicker(pollInterval)
 	defer t.Stop()
+	last := ""
 	for {
 		ok, waiting, err := done()
 		if ok || err != nil && ctx.Err() == nil {
 			return err
 		}
+		if waiting == "" {
+			waiting = last // the time was over during the question, which says nothing
+		}
+		last = waiting
 		select {
 		case <-ctx.Done():
 			if waiting == "" && err != nil {
 				waiting = err.Error()
 			}
-			return fmt.Errorf("%w; %s", context.Cause(ctx), waiting)
+			if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
+				return fmt.Errorf("%w; %s", cause, waiting)
+			}
+			return &timeUpError{waiting}
 		case <-t.C:
 		}
 	}
 }
+
+// timeUpError says that the time of a command was over, and for what it had waited.
+type timeUpError struct{ waiting string }
+
+func (e *timeUpError) Error() string { return "the time is up; " + e.waiting }
+
+func (e *timeUpError) Unwrap() error { return context.DeadlineExceeded }
 
 // awaitState waits until the port is in one of the states.
 func (d *daemon) awaitState(ctx context.Context, port string, enough func(api.PortStatus) bool) error {

@@ -68,8 +68,14 @@ interface that the guest has left is gone, it ends the permission.
 }
 
 func (a *app) migrate(ctx context.Context, d *daemon, port string, o migrateOptions) error {
-	p, err := d.allowMigration(ctx, port, o.to)
+	p, err := d.port(ctx, port)
 	if err != nil {
+		return err
+	}
+	if err := isElsewhere(p, o.to); err != nil {
+		return err
+	}
+	if p, err = d.allowMigration(ctx, port, o.to); err != nil {
 		return err
 	}
 	if !o.wait {
@@ -97,13 +103,25 @@ func (a *app) migrate(ctx context.Context, d *daemon, port string, o migrateOpti
 		return s.State == api.StateUp && s.Host != from && (o.to == topo.AnyHost || s.Host == o.to), now, nil
 	})
 	if err != nil {
-		return fmt.Errorf("port %s has not migrated: %w; it may still do so, unless ofctl-lab migrate %s --abort", port, err, port)
+		return fmt.Errorf("port %s has not migrated: %w; it may still do so, unless you take that back with ofctl-lab migrate %s --abort", port, err, port)
 	}
 	if _, err := d.allowMigration(ctx, port, ""); err != nil {
 		return err
 	}
 	a.progress("port %s has migrated from %s", port, from)
 	return nil
+}
+
+// isElsewhere reports an error if the port is on the host to which it shall migrate.
+func isElsewhere(p *api.Port, to string) error {
+	switch s := p.Status; {
+	case to == "" || s.Host != to:
+		return nil
+	case s.Standby != nil && s.Standby.Source:
+		return fmt.Errorf("port %s has gone over to %s already; end it by detaching it from %s", p.Name, to, s.Standby.Host)
+	default:
+		return fmt.Errorf("port %s is on %s already; say another host, or any", p.Name, to)
+	}
 }
 
 func (a *app) abortMigration(ctx context.Context, d *daemon, port string) error {
