@@ -111,31 +111,43 @@ func (a *app) importGuests(cmd *cobra.Command, o importOptions) ([]byte, error) 
 func (a *app) importFromLibvirt(cmd *cobra.Command, im *importer, names []string) error {
 	for _, name := range names {
 		err := a.withDomain(func(ctx context.Context, c *libvirt.Conn, name string) error {
-			networks, err := c.NetworkXMLs(ctx)
+			text, err := c.DomainXML(ctx, name)
 			if err != nil {
 				return err
 			}
-			for i, text := range networks {
-				n, err := guest.ParseNetwork(fmt.Sprintf("libvirt network %d", i+1), []byte(text))
-				if err != nil {
-					return err
-				}
-				n.File = "network " + n.Name
-				for i := range n.Lost {
-					n.Lost[i].File = n.File
-				}
-				if im.defs[n.Name] == nil {
-					im.defs[n.Name] = n
-				}
-			}
-			text, err := c.DomainXML(ctx, name)
+			d, err := guest.ParseDomain("domain "+name, []byte(text))
 			if err != nil {
+				return err
+			}
+			if err := im.networksOf(ctx, c, d); err != nil {
 				return err
 			}
 			return im.domain("domain "+name, []byte(text))
 		})(cmd, []string{name})
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// networksOf takes the networks from libvirt that a domain is on, and no others: what is
+// wrong with one that it is not on is no matter of its.
+func (im *importer) networksOf(ctx context.Context, c *libvirt.Conn, d *guest.Domain) error {
+	for _, i := range d.Interfaces {
+		if i.Network == "" || im.defs[i.Network] != nil {
+			continue
+		}
+		texts, err := c.NetworkXMLs(ctx, i.Network)
+		if err != nil {
+			return err
+		}
+		for _, text := range texts {
+			n, err := guest.ParseNetwork("network "+i.Network, []byte(text))
+			if err != nil {
+				return err
+			}
+			im.defs[n.Name] = n
 		}
 	}
 	return nil

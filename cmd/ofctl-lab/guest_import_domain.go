@@ -129,6 +129,10 @@ func (im *importer) trunk(bridge string, vlan *guest.VLAN) *topo.Trunk {
 // port group, or that of its network, in this order, nil for none. ok is false
 // for an interface on a network that has no bridge of Open vSwitch's.
 func (im *importer) place(i guest.Interface) (bridge string, vlan *guest.VLAN, ok bool, err error) {
+	if i.Network == "" && i.VirtualPort == "" {
+		im.note(i.File, i.Line, "the interface is on %.60s, a bridge of Linux's own and not of Open vSwitch; it is not carried over", i.Bridge)
+		return "", nil, false, nil
+	}
 	if i.Network == "" {
 		return i.Bridge, i.VLAN, true, nil
 	}

@@ -37,6 +37,7 @@ type Interface struct {
 	MAC         net.HardwareAddr // nil if there is none
 	Network     string           // the libvirt network, or
 	Bridge      string           // the bridge that it is on
+	VirtualPort string           // what the interface says of the bridge; "" is Linux's own
 	PortGroup   string
 	InterfaceID uuid.UUID // the iface-id; zero if there is none
 	VLAN        *VLAN     // nil if the interface says nothing of it
@@ -310,8 +311,9 @@ func (r *reader) nic(e *element) {
 		n.MAC = mac
 	}
 	if v := e.one("virtualport"); v != nil {
-		if t := v.attr("type"); t != "" && t != openvswitch {
-			r.note(v, "a virtual port of type %.60s becomes one of Open vSwitch", t)
+		n.VirtualPort = cmp.Or(v.attr("type"), openvswitch)
+		if n.VirtualPort != openvswitch {
+			r.note(v, "a virtual port of type %.60s becomes one of Open vSwitch", n.VirtualPort)
 		}
 		if p := v.one("parameters"); p.attr("interfaceid") != "" {
 			id, err := uuid.Parse(p.attr("interfaceid"))
@@ -368,6 +370,10 @@ func parseVLAN(e *element) (*VLAN, error) {
 	seen := map[uint16]bool{}
 	for _, t := range tags {
 		id, err := strconv.ParseUint(t.attr("id"), 0, 16)
+		if err == nil && id == 0 && v.Trunk {
+			t.forget() // libvirt takes it; no network has that tag
+			continue
+		}
 		if err != nil || id < 1 || id > 4094 {
 			return nil, t.wrong("VLAN ID %.60q is outside 1 to 4094", t.attr("id"))
 		}
@@ -390,7 +396,7 @@ func parseVLAN(e *element) (*VLAN, error) {
 			v.Native, v.Trunk = uint16(id), true
 		}
 	}
-	if len(tags) == 0 {
+	if len(v.Tags) == 0 {
 		return nil, e.wrong("there is a vlan without a tag")
 	}
 	slices.Sort(v.Tags)

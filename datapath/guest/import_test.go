@@ -39,6 +39,9 @@ func TestImport(t *testing.T) {
 			InterfaceID: uuid.MustParse(fmt.Sprintf("5c1f1c8e-3e0d-4f1b-8f0b-1f0a3f6c%04d", last))}
 	}
 	access, trunk, own := nic(40, 1), nic(49, 2), nic(58, 3)
+	for _, i := range []*guest.Interface{&access, &trunk, &own} {
+		i.VirtualPort = "openvswitch"
+	}
 	access.Network = "ovs-net"
 	trunk.Network, trunk.PortGroup = "ovs-net", "vlan-all"
 	own.Bridge, own.VLAN = "br-int", &guest.VLAN{Tags: []uint16{30}}
@@ -130,12 +133,14 @@ func TestImportBad(t *testing.T) {
 		inDomain("<interface type='network'/>"):                                                "d.xml:4: the interface says neither",
 		nicWith("<mac address='01:00:00:00:00:01'/>"):                                          "d.xml:5: \"01:00:00:00:00:01\" is no Ethernet address",
 		nicWith("<virtualport type='openvswitch'><parameters interfaceid='x'/></virtualport>"): "d.xml:5: interfaceid \"x\" is no UUID",
-		nicWith("<vlan/>"):                                   "d.xml:5: there is a vlan without a tag",
-		nicWith("<vlan>\n<tag id='4095'/></vlan>"):           "d.xml:6: VLAN ID \"4095\" is outside 1 to 4094",
-		nicWith("<vlan>\n<tag id='0'/></vlan>"):              "d.xml:6: VLAN ID \"0\" is outside",
-		nicWith("<vlan><tag id='7'/>\n<tag id='7'/></vlan>"): "d.xml:6: VLAN ID 7 is there twice",
-		nicWith("<vlan><tag id='7' nativeMode='untagged'/>\n<tag id='8' nativeMode='untagged'/></vlan>"):                          "d.xml:6: VLAN 7 and VLAN 8 are both native",
-		nicWith("<vlan><tag id='7' nativeMode='yes'/></vlan>"):                                                                    "nativeMode \"yes\"",
+		nicWith("<vlan/>"):                                                                               "d.xml:5: there is a vlan without a tag",
+		nicWith("<vlan>\n<tag id='4095'/></vlan>"):                                                       "d.xml:6: VLAN ID \"4095\" is outside 1 to 4094",
+		nicWith("<vlan>\n<tag id='0'/></vlan>"):                                                          "d.xml:6: VLAN ID \"0\" is outside",
+		nicWith("<vlan trunk='yes'>\n<tag id='0'/></vlan>"):                                              "d.xml:5: there is a vlan without a tag",
+		"<?xml version='1.0' encoding='ISO-8859-1'?>\n<domain/>":                                         "\"ISO-8859-1\" is not UTF-8, which libvirt writes; convert the file",
+		nicWith("<vlan><tag id='7'/>\n<tag id='7'/></vlan>"):                                             "d.xml:6: VLAN ID 7 is there twice",
+		nicWith("<vlan><tag id='7' nativeMode='untagged'/>\n<tag id='8' nativeMode='untagged'/></vlan>"): "d.xml:6: VLAN 7 and VLAN 8 are both native",
+		nicWith("<vlan><tag id='7' nativeMode='yes'/></vlan>"):                                           "nativeMode \"yes\"",
 		inDomain("<disk type='file' device='disk'><source file='/a'/><target dev='vda' bus='virtio'/>\n<boot order='x'/></disk>"): "d.xml:5: \"x\" is no place in the boot order",
 	} {
 		if _, err := guest.ParseDomain("d.xml", []byte(text)); err == nil || !strings.HasPrefix(err.Error(), "d.xml:") || !strings.Contains(err.Error(), want) {
@@ -175,6 +180,7 @@ func TestImportLoses(t *testing.T) {
 		"<interface type='network'><source network='n'/><model type='rtl8139'/></interface>": "d:4: NIC model rtl8139 becomes e1000",
 		"<interface type='network'><source network='n'/><model type='e1000'/></interface><interface type='network'><source network='n'/><model type='virtio'/></interface>": "d:4: NIC model virtio becomes e1000, which the first card has",
 		"<interface type='network'><source network='n'/><filterref filter='clean-traffic'/><link state='down'/><boot order='1'/></interface>":                               "d:4: <devices/interface/filterref> is not carried over\nd:4: <devices/interface/link> is not carried over\nd:4: <devices/interface/boot> is not carried over",
+		"<interface type='network'><source network='n'/><vlan trunk='yes'><tag id='0'/><tag id='7'/></vlan></interface>":                                                    "d:4: <devices/interface/vlan/tag> is not carried over",
 		"<interface type='network'><source network='n'/><vlan trunk='yes'><tag id='7' nativeMode='tagged'/></vlan></interface>":                                             "d:4: attribute nativeMode=\"tagged\" of <devices/interface/vlan/tag> is not carried over",
 		"<interface type='bridge'><source bridge='b'/><virtualport type='802.1Qbh'><parameters profileid='x'/></virtualport></interface>":                                   "d:4: a virtual port of type 802.1Qbh becomes one of Open vSwitch\nd:4: attribute profileid=\"x\" of <devices/interface/virtualport/parameters> is not carried over",
 	} {

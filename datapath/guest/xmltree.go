@@ -42,6 +42,9 @@ func parseXML(file string, data []byte) (*element, error) {
 		return nil, fmt.Errorf("%s:1: the file has %d bytes, more than %d", file, len(data), MaxXML)
 	}
 	dec := xml.NewDecoder(bytes.NewReader(data))
+	dec.CharsetReader = func(label string, _ io.Reader) (io.Reader, error) {
+		return nil, fmt.Errorf("%.60q is not UTF-8, which libvirt writes; convert the file, for example with iconv", label)
+	}
 	var root, at *element
 	depth, elements := 0, 0
 	for {

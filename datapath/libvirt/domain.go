@@ -148,8 +148,9 @@ func (c *Conn) DomainXML(ctx context.Context, name string) (string, error) {
 	return c.inactiveXML(ctx, name)
 }
 
-// NetworkXMLs are the documents of all networks, by name.
-func (c *Conn) NetworkXMLs(ctx context.Context) ([]string, error) {
+// NetworkXMLs are the documents of those of the networks that there are, of all if none
+// is named, in the order of their names.
+func (c *Conn) NetworkXMLs(ctx context.Context, names ...string) ([]string, error) {
 	found, err := ask(ctx, c, "list networks", func(l *golibvirt.Libvirt) ([]golibvirt.Network, error) {
 		ns, _, err := l.ConnectListAllNetworks(1, 0)
 		return ns, err
@@ -160,6 +161,9 @@ func (c *Conn) NetworkXMLs(ctx context.Context) ([]string, error) {
 	slices.SortFunc(found, func(a, b golibvirt.Network) int { return cmp.Compare(a.Name, b.Name) })
 	out := make([]string, 0, len(found))
 	for _, n := range found {
+		if len(names) > 0 && !slices.Contains(names, n.Name) {
+			continue
+		}
 		document, err := ask(ctx, c, "read network "+n.Name, func(l *golibvirt.Libvirt) (string, error) { return l.NetworkGetXMLDesc(n, 0) })
 		if err != nil {
 			return nil, err
