@@ -23,10 +23,11 @@ first, and traffic goes over with its first frame there. If anything fails, it r
 where it was.
 
 One that is booting goes on with that on the other host; without KVM its kernel may panic
-when it migrates in its first second, so wait until it is ready. A later lab up with a file that
-gives the guest the same host as before leaves it where it has migrated to. If this
-command is killed, the next that works on the lab's guests finds out where the guest is;
-migrate_to of its ports is then taken back by lab up, or by ofctl-lab migrate PORT --abort.`,
+when it migrates in its first second, so wait until it is ready. A later lab up with a
+file that gives the guest the same host as before leaves it where it has migrated to. If
+this command is killed, the next that works on the lab's guests finds out where the guest
+is; migrate_to of its ports is then taken back by lab up, or by
+ofctl-lab migrate PORT --abort.`,
 		Example: "  ofctl-lab lab migrate vm1 host2",
 		Args:    args(2, 2, "GUEST HOST"),
 		RunE: func(cmd *cobra.Command, args []string) error {
