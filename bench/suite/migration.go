@@ -39,7 +39,7 @@ func MigrationGap() harness.Benchmark {
 			"has announced itself on the new one. By hand there is a learning bridge on each host, a tunnel from the third to the other two, and nobody "+
 			"to be told: bridges learn from the announcement where the guest is. They also learn from whoever else says so, and while they have not learned they flood, to both places: "+
 			"the detail says how many datagrams came twice. By hand the first migration in each direction takes milliseconds, and those that follow within seconds about 300: "+
-			"most likely the announcement then meets the flow that the last one has left in the datapath (Open vSwitch keeps it for ten idle seconds), and a bridge learns from it only at the next look at the statistics. OVN's way, a port of two chassis (requested-chassis=A,B with activation-strategy=rarp), is not among the peers. "+
+			"the announcement then meets the flow that the last one has left in the datapath (Open vSwitch keeps it for ten idle seconds), and a bridge learns from it only at the next look at the statistics; with the flows purged beforehand (revalidator/purge) each takes milliseconds. OVN's way, a port of two chassis (requested-chassis=A,B with activation-strategy=rarp), is not among the peers. "+
 			"The virtual machine is migrated by qemu's own live migration between two hosts, while it is asked for as many echoes a second; the gap is the most of them that are lost "+
 			"one after the other. What qemu says of its downtime (query-migrate) ends when the last of the memory has been sent: loading it and going on, which the guest "+
 			"takes on the other side, is not in it, and is in the gap. silent_ms is from the last frame on the old tap to the first on the new one, whoever is to be "+
