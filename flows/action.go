@@ -83,6 +83,6 @@ func Set(f Field, v Value) SetField { return SetField{Field: f, Value: v, Mask: 
 
 // SetBits is a SetField of the bits Offset … Offset+bits-1 of f.
 func SetBits(f Field, offset, bits uint16, v uint64) SetField {
-	m := lowBits(bits).shl(uint(offset))
-	return SetField{Field: f, Value: U(v).shl(uint(offset)).and(m), Mask: m}
+	m := lowBits(bits).Shl(uint(offset))
+	return SetField{Field: f, Value: U(v).Shl(uint(offset)).And(m), Mask: m}
 }

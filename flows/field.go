@@ -77,3 +77,6 @@ const (
 
 // Reg is register n, 0 … 15.
 func Reg(n int) Field { return Reg0 + Field(n) }
+
+// NumFields is one more than the last Field, for arrays that are indexed by fields.
+const NumFields = int(numFields)

@@ -318,7 +318,7 @@ func BySymbol(symbol string) (Field, bool) {
 func (m Match) contains(want Match) bool {
 	for _, w := range want {
 		e, ok := m.Get(w.Field)
-		if !ok || e.Mask.and(w.Mask) != w.Mask || e.Value.and(w.Mask) != w.Value {
+		if !ok || e.Mask.And(w.Mask) != w.Mask || e.Value.And(w.Mask) != w.Value {
 			return false
 		}
 	}

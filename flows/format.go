@@ -264,12 +264,12 @@ const currentTable = 255
 // setField writes a whole field as set_field and a run of bits as load. A mask of
 // several runs, which is not in normal form, is a set_field with a mask.
 func (p *printer) setField(a SetField) {
-	mask := a.Mask.and(a.Field.FullMask())
+	mask := a.Mask.And(a.Field.FullMask())
 	// The switch takes no set_field of in_port, only a load.
 	if (mask != a.Field.FullMask() || a.Field == InPort) && a.normal() {
 		from := a.Mask.trailingZeros()
 		p.str("load:")
-		p.hex(a.Value.shr(uint(from)).Lo)
+		p.hex(a.Value.Shr(uint(from)).Lo)
 		p.str("->")
 		p.subfield(Subfield{a.Field, uint16(from), uint16(a.Mask.onesCount())})
 		return

@@ -273,7 +273,7 @@ func (v Value) bytes16() (b [16]byte) {
 // if it is not one.
 func prefixLen(mask Value, bits uint16) int {
 	n := mask.onesCount()
-	if mask == lowBits(uint16(n)).shl(uint(int(bits)-n)) {
+	if mask == lowBits(uint16(n)).Shl(uint(int(bits)-n)) {
 		return n
 	}
 	return -1

@@ -18,7 +18,7 @@ func (m Match) With(f Field, v Value) Match { return m.WithMask(f, v, f.FullMask
 // WithMask is m with field f equal to v under mask; a field that m already
 // constrains is replaced, a zero mask removes it.
 func (m Match) WithMask(f Field, v, mask Value) Match {
-	v, mask = v.and(f.FullMask()).and(mask), mask.and(f.FullMask())
+	v, mask = v.And(f.FullMask()).And(mask), mask.And(f.FullMask())
 	out := make(Match, 0, len(m)+1)
 	placed := mask.IsZero()
 	for _, e := range m {

@@ -37,7 +37,7 @@ func (m Match) canonical() bool {
 	last := Field(0)
 	for _, e := range m {
 		if e.Field <= last || e.Field == VLANTCI || e.Mask.IsZero() ||
-			!e.Value.andNot(e.Mask).IsZero() || !e.Mask.andNot(e.Field.FullMask()).IsZero() {
+			!e.Value.AndNot(e.Mask).IsZero() || !e.Mask.AndNot(e.Field.FullMask()).IsZero() {
 			return false
 		}
 		last = e.Field
@@ -64,7 +64,7 @@ func (m Match) withTCI(e FieldMatch) Match {
 	if e.Value.IsZero() && e.Mask == VLANTCI.FullMask() {
 		return m // untagged, in which a priority means nothing
 	}
-	return m.WithMask(VLANPCP, e.Value.shr(13), e.Mask.shr(13))
+	return m.WithMask(VLANPCP, e.Value.Shr(13), e.Mask.Shr(13))
 }
 
 // normalizeActions is as with every set-field in normal form; as itself when
@@ -90,31 +90,31 @@ func normalizeActions(as []Action) []Action {
 // normal reports whether s is one set-field or one register load.
 func (s SetField) normal() bool {
 	full := s.Field.FullMask()
-	if !s.Value.andNot(s.Mask).IsZero() || s.Mask.IsZero() || !s.Mask.andNot(full).IsZero() {
+	if !s.Value.AndNot(s.Mask).IsZero() || s.Mask.IsZero() || !s.Mask.AndNot(full).IsZero() {
 		return false
 	}
 	if s.Mask == full {
 		return true
 	}
 	n := s.Mask.onesCount()
-	return n <= 64 && s.Mask.shr(uint(s.Mask.trailingZeros())) == lowBits(uint16(n))
+	return n <= 64 && s.Mask.Shr(uint(s.Mask.trailingZeros())) == lowBits(uint16(n))
 }
 
 // appendSplit appends the register loads into which Open vSwitch splits s.
 func (s SetField) appendSplit(out []Action) []Action {
-	mask := s.Mask.and(s.Field.FullMask())
+	mask := s.Mask.And(s.Field.FullMask())
 	if mask == s.Field.FullMask() {
-		return append(out, SetField{s.Field, s.Value.and(mask), mask})
+		return append(out, SetField{s.Field, s.Value.And(mask), mask})
 	}
 	for !mask.IsZero() {
 		from := uint(mask.trailingZeros())
 		run := uint16(0)
-		for run < 64 && !mask.shr(from+uint(run)).and(U(1)).IsZero() {
+		for run < 64 && !mask.Shr(from+uint(run)).And(U(1)).IsZero() {
 			run++
 		}
-		bits := lowBits(run).shl(from)
-		out = append(out, SetField{s.Field, s.Value.and(bits), bits})
-		mask = mask.andNot(bits)
+		bits := lowBits(run).Shl(from)
+		out = append(out, SetField{s.Field, s.Value.And(bits), bits})
+		mask = mask.AndNot(bits)
 	}
 	return out
 }

@@ -229,11 +229,11 @@ func parseLoad(arg word) (Action, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !U(n).andNot(lowBits(s.Bits)).IsZero() {
+	if !U(n).AndNot(lowBits(s.Bits)).IsZero() {
 		return nil, val.errorf("%s: more than the %d bits of %s", val.text, s.Bits, dst.text)
 	}
-	mask := lowBits(s.Bits).shl(uint(s.Offset))
-	return SetField{s.Field, U(n).shl(uint(s.Offset)), mask}, nil
+	mask := lowBits(s.Bits).Shl(uint(s.Offset))
+	return SetField{s.Field, U(n).Shl(uint(s.Offset)), mask}, nil
 }
 
 // parseMove reads FIELD[BITS]->FIELD[BITS].

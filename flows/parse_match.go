@@ -185,7 +185,7 @@ func parseMasked(f Field, w word) (v, mask Value, err error) {
 			return v, mask, err
 		}
 	}
-	return v.and(mask), mask, nil
+	return v.And(mask), mask, nil
 }
 
 // parseMask reads a mask: of an address also as the length of a prefix.
@@ -199,7 +199,7 @@ func parseMask(f Field, w word) (Value, error) {
 		if err != nil {
 			return Value{}, err
 		}
-		return lowBits(uint16(n)).shl(uint(i.bits) - uint(n)), nil
+		return lowBits(uint16(n)).Shl(uint(i.bits) - uint(n)), nil
 	}
 	return parseValue(f, w)
 }
@@ -234,16 +234,16 @@ func parseValue(f Field, w word) (Value, error) {
 		}
 		v = U(n)
 	}
-	if !v.andNot(f.FullMask()).IsZero() && !(f == VLANVID && v.andNot(lowBits(16)).IsZero()) {
+	if !v.AndNot(f.FullMask()).IsZero() && !(f == VLANVID && v.AndNot(lowBits(16)).IsZero()) {
 		return Value{}, w.errorf("%s: %s has %d bits", w.text, f, i.bits)
 	}
-	return v.and(f.FullMask()), nil
+	return v.And(f.FullMask()), nil
 }
 
 // valueOf16 differs from IP in that an IPv4-mapped address stays of 128 bits.
 func valueOf16(b [16]byte) (v Value) {
 	for _, c := range b {
-		v = v.shl(8).or(U(uint64(c)))
+		v = v.Shl(8).Or(U(uint64(c)))
 	}
 	return v
 }
@@ -313,16 +313,16 @@ func parseFlags(f Field, w word, names []string) (v, mask Value, err error) {
 			if err != nil {
 				return v, mask, err
 			}
-			mask = U(k).and(full)
+			mask = U(k).And(full)
 		}
-		return U(n).and(mask), mask, nil
+		return U(n).And(mask), mask, nil
 	}
 	for _, name := range strings.Split(w.text, "|") {
 		bit, ok := flagBit(names, name)
 		if !ok {
 			return v, full, w.errorf("%q: unknown flag of %s", name, f)
 		}
-		v = v.or(bit)
+		v = v.Or(bit)
 	}
 	return v, full, nil
 }
@@ -342,13 +342,13 @@ func parseSignedFlags(w word, names []string) (v, mask Value, err error) {
 		if !ok {
 			return v, mask, rest.errorf("%q: unknown flag", rest.text[:n])
 		}
-		mask = mask.or(bit)
+		mask = mask.Or(bit)
 		if sign == '+' {
-			v = v.or(bit)
+			v = v.Or(bit)
 		}
 		rest = rest.from(n)
 	}
-	return v.and(mask), mask, nil
+	return v.And(mask), mask, nil
 }
 
 func flagBit(names []string, name string) (Value, bool) {

@@ -3,6 +3,7 @@ package flows
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Validate reports why a switch would refuse f, or take it for something else:
@@ -33,22 +34,20 @@ func (f *Flow) validate() error {
 	if f.Metadata&^f.MetadataMask != 0 {
 		return fmt.Errorf("write_metadata:0x%x/0x%x: value has bits outside its mask", f.Metadata, f.MetadataMask)
 	}
-	if err := validateActions(f.Match, f.Apply); err != nil {
-		return err
-	}
 	for _, a := range f.Write {
 		if !inActionSet(a) {
 			return fmt.Errorf("%s: cannot be in write_actions", formatAction(a))
 		}
 	}
-	return validateActions(f.Match, f.Write)
+	// Open vSwitch checks what is written on the packet as the applied actions leave it.
+	return validateActions(f.Match, slices.Concat(f.Apply, f.Write))
 }
 
 // inActionSet reports whether Open vSwitch takes a in write_actions. Sending to
 // the controller without a meter is an output to a reserved port, which it takes.
 func inActionSet(a Action) bool {
 	switch a := a.(type) {
-	case Resubmit, Move:
+	case Resubmit, Move, OutputReg:
 		return false
 	case ToController:
 		return a.Meter == 0
@@ -82,7 +81,7 @@ func (m Match) Validate() error {
 			return fmt.Errorf("match: %s after %s; build matches by With", e.Field, last)
 		case e.Mask.IsZero():
 			return fmt.Errorf("match: %s with a zero mask; leave it out", e.Field)
-		case !e.Mask.andNot(e.Field.FullMask()).IsZero() || !e.Value.andNot(e.Mask).IsZero():
+		case !e.Mask.AndNot(e.Field.FullMask()).IsZero() || !e.Value.AndNot(e.Mask).IsZero():
 			return fmt.Errorf("match: %s has bits outside its mask or its %d bits", e.Field, e.Field.Bits())
 		case e.Mask != e.Field.FullMask() && !e.Field.Maskable():
 			return fmt.Errorf("match: %s cannot be matched in part", e.Field)
@@ -110,6 +109,8 @@ func (e FieldMatch) validateValue() error {
 		if e.Mask == VLANVID.FullMask() && e.Value.Lo != 0 && e.Value.Lo&vlanPresent == 0 {
 			return fmt.Errorf("vlan_vid=%d: a VLAN ID without the present bit 0x1000 matches nothing", e.Value.Lo)
 		}
+	case ARPOp:
+		return validARPOp(e.Value)
 	case IPFrag:
 		for _, f := range frags {
 			if f.value == e.Value.Lo && f.mask == e.Mask.Lo {
@@ -121,6 +122,14 @@ func (e FieldMatch) validateValue() error {
 		if e.Mask.Lo>>len(ctStateNames) != 0 {
 			return fmt.Errorf("ct_state: mask 0x%x has bits beyond the %d that Open vSwitch knows", e.Mask.Lo, len(ctStateNames))
 		}
+	}
+	return nil
+}
+
+// validARPOp refuses operations that Open vSwitch has no bits for.
+func validARPOp(v Value) error {
+	if v.Lo > 0xff {
+		return fmt.Errorf("arp_op=%d: Open vSwitch has operations up to 255", v.Lo)
 	}
 	return nil
 }
@@ -142,12 +151,41 @@ func physical(n uint32) bool { return 1 <= n && n <= maxSwitchPort }
 
 func formatAction(a Action) string { return FormatActions([]Action{a}, FormatOptions{}) }
 
+// tagsSeen are the tags that Open vSwitch believes a packet to have while it checks the
+// actions on it. A write of vlan_tci, even of some bits of it, makes it believe that
+// there is a tag if and only if it writes the present bit.
+type tagsSeen [maxTags]bool
+
+func (t *tagsSeen) push() bool {
+	if t[maxTags-1] {
+		return false
+	}
+	copy(t[1:], t[:])
+	t[0] = true
+	return true
+}
+
+func (t *tagsSeen) pop() bool {
+	if !t[0] {
+		return false
+	}
+	copy(t[:], t[1:])
+	t[maxTags-1] = false
+	return true
+}
+
+// onto is m as a match of packets with these tags.
+func (t tagsSeen) onto(m Match) Match {
+	if t[0] {
+		return m.WithMask(VLANVID, U(vlanPresent), U(vlanPresent))
+	}
+	return m.WithMask(VLANVID, Value{}, Value{})
+}
+
 // validateActions checks a list of actions on packets that m matches.
 func validateActions(m Match, as []Action) error {
-	tags := 0 // known to be there
-	if m.satisfies(VLANPCP) {
-		tags = 1
-	}
+	var tags tagsSeen
+	tags[0] = m.satisfies(VLANPCP)
 	for _, a := range as {
 		var err error
 		switch a := a.(type) {
@@ -169,29 +207,32 @@ func validateActions(m Match, as []Action) error {
 			}
 		case SetField:
 			err = a.validate(m)
+			if a.Field == VLANTCI {
+				tags[0] = a.Value.Lo&vlanPresent != 0
+				m = tags.onto(m)
+			}
 		case Move:
 			err = a.validate(m)
 		case PushVLAN:
 			if a.EtherType != 0x8100 && a.EtherType != 0x88a8 {
 				err = errors.New("a VLAN tag has EtherType 0x8100 or 0x88a8")
-			} else if tags == maxTags {
+			} else if !tags.push() {
 				err = fmt.Errorf("more than the %d tags Open vSwitch handles", maxTags)
 			}
-			tags++
-			m = m.WithMask(VLANVID, U(vlanPresent), U(vlanPresent))
+			m = tags.onto(m)
 		case PopVLAN:
-			if !m.satisfies(VLANPCP) {
+			if !tags.pop() {
 				err = fmt.Errorf("the flow must match %s", needs(VLANPCP))
 			}
-			if tags--; tags <= 0 {
-				m = m.WithMask(VLANVID, Value{}, Value{})
-			}
+			m = tags.onto(m)
 		case DecTTL:
 			if !m.satisfies(IPTTL) {
 				err = fmt.Errorf("the flow must match %s", needs(IPTTL))
 			}
 		case Resubmit:
-			if !physical(a.Port) && a.Port != PortInPort && a.Port != PortLocal {
+			if a.Port == PortInPort && a.Table == currentTable {
+				err = errors.New("name a port or a table: ovs-ofctl does not take this")
+			} else if !physical(a.Port) && a.Port != PortInPort && a.Port != PortLocal {
 				err = fmt.Errorf("%d is not a port a packet comes from", a.Port)
 			}
 		default:
@@ -212,6 +253,8 @@ func (s SetField) validate(m Match) error {
 		return errors.New("no bit is written; leave it out")
 	case !s.normal():
 		return errors.New("the mask must be one run of bits, with no value bits outside (see Normalize)")
+	case s.Field == ARPOp && validARPOp(s.Value) != nil:
+		return validARPOp(s.Value)
 	case s.Field == VLANVID && s.Mask == VLANVID.FullMask() && s.Value.Lo&vlanPresent == 0:
 		return errors.New("a VLAN ID is written with the present bit 0x1000; use PopVLAN to remove a tag")
 	case s.Field == VLANVID && s.Mask != VLANVID.FullMask() && s.Mask.Lo&vlanPresent != 0:

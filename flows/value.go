@@ -31,11 +31,17 @@ func IP(a netip.Addr) Value {
 // IsZero reports whether every bit is zero.
 func (v Value) IsZero() bool { return v == Value{} }
 
-func (v Value) and(w Value) Value    { return Value{v.Hi & w.Hi, v.Lo & w.Lo} }
-func (v Value) or(w Value) Value     { return Value{v.Hi | w.Hi, v.Lo | w.Lo} }
-func (v Value) andNot(w Value) Value { return Value{v.Hi &^ w.Hi, v.Lo &^ w.Lo} }
+// And is the bits that are set in both.
+func (v Value) And(w Value) Value { return Value{v.Hi & w.Hi, v.Lo & w.Lo} }
 
-func (v Value) shl(n uint) Value {
+// Or is the bits that are set in either.
+func (v Value) Or(w Value) Value { return Value{v.Hi | w.Hi, v.Lo | w.Lo} }
+
+// AndNot is the bits of v that are not set in w.
+func (v Value) AndNot(w Value) Value { return Value{v.Hi &^ w.Hi, v.Lo &^ w.Lo} }
+
+// Shl is v shifted n bits towards the most significant.
+func (v Value) Shl(n uint) Value {
 	switch {
 	case n == 0:
 		return v
@@ -47,7 +53,8 @@ func (v Value) shl(n uint) Value {
 	return Value{Hi: v.Hi<<n | v.Lo>>(64-n), Lo: v.Lo << n}
 }
 
-func (v Value) shr(n uint) Value {
+// Shr is v shifted n bits towards the least significant.
+func (v Value) Shr(n uint) Value {
 	switch {
 	case n == 0:
 		return v

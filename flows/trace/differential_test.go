@@ -1,0 +1,78 @@
+package trace
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	traces = flag.Int("traces", 4000, "how many packets to compare with ofproto/trace")
+	seed   = flag.Uint64("seed", 0, "the first seed; 0 takes the clock")
+)
+
+// disagree is what we and the switch say of a packet, when it is not the same.
+func (v *vswitch) disagree(s *Switch, p *Packet) (string, error) {
+	flow, frame := p.asInput()
+	text, err := v.ctl.Call(v.t.Context(), "ofproto/trace", "br0", flow, frame)
+	if err != nil {
+		return "", err
+	}
+	res := s.Trace(p, Options{ConnStates: []uint32{0x21}})
+	theirs, err := v.ovsSays(p, text)
+	if err != nil {
+		return "", fmt.Errorf("%w in\n%s", err, text)
+	}
+	same := slices.Equal[[]string]
+	if strings.Contains(text, "set(nd_ext") {
+		same = func(a, b []string) bool { return slices.Equal(withoutNDExt(a), withoutNDExt(b)) }
+	}
+	for _, b := range res.Branches {
+		if len(b.Unknown) == 0 && same(weSay(b), theirs) {
+			return "", nil
+		}
+	}
+	return fmt.Sprintf("packet %s %s\nOpen vSwitch\n  %s\nwe\n  %s\n%v\n%s", flow, frame, strings.Join(theirs, "\n  "),
+		strings.Join(weSay(res.Branches[0]), "\n  "), res.Branches[0].Drop, text), nil
+}
+
+// TestAgainstOpenVSwitch compares what becomes of random packets in random states
+// with what ofproto/trace of a real Open vSwitch says.
+func TestAgainstOpenVSwitch(t *testing.T) {
+	v := startVswitch(t)
+	first := *seed
+	if first == 0 {
+		first = uint64(time.Now().UnixNano())
+	}
+	const perState = 400
+	bad := 0
+	for n := uint64(0); n*perState < uint64(*traces); n++ {
+		g := newGen(first + n)
+		c := g.testCase(40, perState)
+		if err := v.load(c); err != nil {
+			t.Fatalf("seed %d: %v", first+n, err)
+		}
+		s, err := c.newSwitch()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, p := range c.packets {
+			d, err := v.disagree(s, p)
+			if err != nil {
+				t.Fatalf("seed %d packet %d: %v", first+n, i, err)
+			}
+			if d != "" {
+				t.Errorf("seed %d, packet %d: %s", first+n, i, d)
+				if bad++; bad > 3 {
+					t.Fatal("enough")
+				}
+				break
+			}
+		}
+	}
+	fmt.Fprintf(os.Stderr, "%d packets from seed %d on\n", *traces, first)
+}
