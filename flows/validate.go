@@ -87,6 +87,8 @@ func (m Match) Validate() error {
 			return fmt.Errorf("match: %s cannot be matched in part", e.Field)
 		case !m.satisfies(e.Field):
 			return fmt.Errorf("match: %s needs %s", e.Field, needs(e.Field))
+		case m.withoutTransport(e.Field):
+			return fmt.Errorf("match: a later fragment has no %s", e.Field)
 		}
 		if err := e.validateValue(); err != nil {
 			return fmt.Errorf("match: %w", err)
@@ -95,6 +97,16 @@ func (m Match) Validate() error {
 	}
 	return nil
 }
+
+// withoutTransport reports whether f is a field of the transport header and m takes
+// only fragments that have none.
+func (m Match) withoutTransport(f Field) bool {
+	frag, _ := m.Get(IPFrag)
+	return f >= TCPSrc && frag.Value.Lo&fragLater != 0
+}
+
+// fragLater is the bit of nw_frag of a fragment other than the first.
+const fragLater = 2
 
 // validateValue is about fields of which not every value can be matched.
 func (e FieldMatch) validateValue() error {
@@ -297,6 +309,9 @@ func present(m Match, f Field) error {
 	}
 	if !m.satisfies(f) {
 		return fmt.Errorf("%s: the flow must match %s", f, needs(f))
+	}
+	if m.withoutTransport(f) {
+		return fmt.Errorf("%s: the flow matches later fragments, which have none", f)
 	}
 	return nil
 }

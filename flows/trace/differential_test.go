@@ -36,8 +36,22 @@ func (v *vswitch) disagree(s *Switch, p *Packet) (string, error) {
 			return "", nil
 		}
 	}
-	return fmt.Sprintf("packet %s %s\nOpen vSwitch\n  %s\nwe\n  %s\n%v\n%s", flow, frame, strings.Join(theirs, "\n  "),
-		strings.Join(weSay(res.Branches[0]), "\n  "), res.Branches[0].Drop, text), nil
+	return fmt.Sprintf("packet %s %s\nOpen vSwitch\n  %s\nwe\n  %s\n%v\n%s", flow, frame, counted(theirs),
+		counted(weSay(res.Branches[0])), res.Branches[0].Drop, text), nil
+}
+
+// counted is a sorted list with equal lines as one.
+func counted(lines []string) string {
+	var out []string
+	for i := 0; i < len(lines); {
+		n := 1
+		for i+n < len(lines) && lines[i+n] == lines[i] {
+			n++
+		}
+		out = append(out, fmt.Sprintf("%d × %s", n, lines[i]))
+		i += n
+	}
+	return strings.Join(out, "\n  ")
 }
 
 // TestAgainstOpenVSwitch compares what becomes of random packets in random states

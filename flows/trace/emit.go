@@ -27,12 +27,17 @@ func emit(base, p *Packet) {
 		put48(edit(), 0, p.fields[flows.EthDst].Lo)
 		put48(edit(), 6, p.fields[flows.EthSrc].Lo)
 	}
+	was := base.fields
 	switch {
+	case p.fields[flows.IPProto].IsZero() && p.fields[flows.ARPOp].IsZero():
+		// Open vSwitch takes that for a packet without a network header, and what was
+		// set there waits until it has one.
+		defer copy(base.fields[flows.IPDSCP:flows.TCPSrc], was[flows.IPDSCP:flows.TCPSrc])
 	case at.ipv4 != 0:
 		e.ipv4(at)
 	case at.ipv6 != 0:
 		e.ipv6(at)
-	case at.arp != 0:
+	case at.arp != 0 && p.fields[flows.EthType].Lo == etherARP: // RARP it leaves alone
 		e.arp(at)
 	}
 	switch at.proto {

@@ -150,13 +150,13 @@ func (p *Packet) extractIPv6(at int) {
 	p.at.end = at + 40 + int(be16(b[4:]))
 	p.fields[flows.IPv6Src] = be128(b[8:])
 	p.fields[flows.IPv6Dst] = be128(b[24:])
-	word := be32(b)
-	p.u(flows.IPv6Label, word&0xfffff)
 	l4, proto, frag, ok := p.skipExtensions(at+40, b[6])
 	if !ok {
 		return
 	}
 	p.at.ipv6 = at
+	word := be32(b)
+	p.u(flows.IPv6Label, word&0xfffff)
 	p.u(flows.IPDSCP, word>>22&0x3f)
 	p.u(flows.IPECN, word>>20&3)
 	p.u(flows.IPTTL, uint64(b[7]))

@@ -62,8 +62,12 @@ func (p *Packet) Get(f flows.Field) flows.Value {
 	return p.fields[f]
 }
 
-// Has reports whether the packet meets the prerequisites of a field.
+// Has reports whether the packet meets the prerequisites of a field. Only the first
+// fragment of a packet has a transport header.
 func (p *Packet) Has(f flows.Field) bool {
+	if f >= flows.TCPSrc && p.fields[flows.IPFrag].Lo&fragLater != 0 {
+		return false
+	}
 	alternatives := f.Prerequisites()
 	for _, a := range alternatives {
 		if p.Matches(a) {
@@ -133,6 +137,8 @@ func (p *Packet) countTags() int {
 	return n
 }
 
+// pushTag puts a tag on. What stands in vlan_tci without the present bit is no tag, but
+// hides those behind it from now on.
 func (p *Packet) pushTag(tpid uint16) {
 	copy(p.tags[1:], p.tags[:])
 	p.tags[0] = tag{tpid, tagPresent}
@@ -140,11 +146,12 @@ func (p *Packet) pushTag(tpid uint16) {
 }
 
 func (p *Packet) popTag() {
-	if p.countTags() == 0 {
+	n := p.countTags()
+	if n == 0 {
 		return
 	}
-	copy(p.tags[:], p.tags[1:])
-	p.tags[maxTags-1] = tag{}
+	copy(p.tags[:n], p.tags[1:n])
+	p.tags[n-1] = tag{}
 	p.syncTag()
 }
 

@@ -32,7 +32,7 @@ const (
 // Trace is all that may become of a packet that comes in as p, whose in_port and
 // tunnel metadata count. p is not changed.
 func (s *Switch) Trace(p *Packet, o Options) Result {
-	return s.branches(p, o, func(r *run) { r.enter(0, p.InPort(), missDrops) })
+	return s.branches(p, o, func(r *run) { r.begins(0) })
 }
 
 // Execute is Trace of a list of actions in place of the tables: a packet-out. An
@@ -165,7 +165,7 @@ func (r *run) finish() {
 			r.at = w.step
 		}
 		steps := r.branch.Steps
-		r.pass(func(r *run) { r.enter(w.table, r.p.InPort(), missDrops) })
+		r.pass(func(r *run) { r.begins(w.table) })
 		if w.step != nil {
 			w.step.Steps = r.branch.Steps[len(steps):]
 			r.branch.Steps = steps
@@ -266,13 +266,27 @@ const (
 	missIgnore             // a resubmit has no effect
 )
 
-// enter looks the packet up in a table, as one from in_port, and does what the flow
-// says.
+// begins sends the packet through the tables from table n on.
+func (r *run) begins(n uint8) { r.visit(n, r.p.InPort(), missDrops) }
+
+// enter looks the packet up in a table, as one from in_port, on behalf of a flow or
+// a list of actions.
 func (r *run) enter(n uint8, inPort uint32, onMiss miss) {
 	if !r.mayDescend() {
 		return
 	}
-	outer, outerFlow := r.table, r.flow
+	deeper := 0
+	if n <= r.table {
+		deeper = 1
+	}
+	r.depth += deeper
+	r.resubmits++
+	r.visit(n, inPort, onMiss)
+	r.depth -= deeper
+}
+
+// visit does what a table says.
+func (r *run) visit(n uint8, inPort uint32, onMiss miss) {
 	f := r.find(n, inPort)
 	s := r.step(Step{Kind: StepTable, Table: n, Flow: f})
 	if f == nil {
@@ -281,15 +295,9 @@ func (r *run) enter(n uint8, inPort uint32, onMiss miss) {
 		}
 		return
 	}
-	deeper := 0
-	if n <= outer {
-		deeper = 1
-	}
+	outer, outerFlow := r.table, r.flow
 	r.table, r.flow = n, f
-	r.depth += deeper
-	r.resubmits++
 	r.within(s, func() { r.instructions(s, f) })
-	r.depth -= deeper
 	r.table, r.flow = outer, outerFlow
 }
 
