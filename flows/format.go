@@ -228,6 +228,10 @@ func (p *printer) action(a Action) {
 		p.str("dec_ttl")
 	case Resubmit:
 		p.resubmit(a)
+	case CT:
+		p.ct(a)
+	case CTClear:
+		p.str("ct_clear")
 	}
 }
 

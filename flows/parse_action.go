@@ -111,6 +111,10 @@ func parseAction(w word) (Action, error) {
 		return DecTTL{}, noArg(w, hasArg)
 	case "resubmit":
 		return parseResubmit(arg)
+	case "ct":
+		return parseCT(arg)
+	case "ct_clear":
+		return CTClear{}, noArg(w, hasArg)
 	case "mod_dl_src":
 		return parseWhole(EthSrc, arg)
 	case "mod_dl_dst":

@@ -80,7 +80,7 @@ func anySubfield(t *rapid.T, bits uint16) Subfield {
 
 func anyAction(t *rapid.T) Action {
 	port := rapid.SampledFrom([]uint32{1, 2, 3000, 0xfeff, PortInPort, PortLocal}).Draw(t, "port")
-	switch rapid.IntRange(0, 12).Draw(t, "action") {
+	switch rapid.IntRange(0, 14).Draw(t, "action") {
 	case 0:
 		return Output{Port: port}
 	case 1:
@@ -100,11 +100,30 @@ func anyAction(t *rapid.T) Action {
 		return DecTTL{}
 	case 8:
 		return Resubmit{Port: port, Table: rapid.Byte().Draw(t, "table")}
+	case 9:
+		return anyCT(t)
+	case 10:
+		return CTClear{}
 	}
 	f := anyField(t)
 	mask := anyMask(t, f)
 	v := anyValue(t, f)
 	return SetField{Field: f, Value: Value{Hi: v.Hi & mask.Hi, Lo: v.Lo & mask.Lo}, Mask: mask}
+}
+
+func anyCT(t *rapid.T) CT {
+	a := CT{Table: rapid.Byte().Draw(t, "table"), Commit: rapid.Bool().Draw(t, "commit"), Zone: rapid.Uint16().Draw(t, "zone")}
+	if a.Commit {
+		a.Force = rapid.Bool().Draw(t, "force")
+		a.MarkMask = rapid.SampledFrom([]uint32{0, 0xffffffff, 0xff0, 0xf0f}).Draw(t, "mask")
+		a.Mark = rapid.Uint32().Draw(t, "mark") & a.MarkMask
+		a.LabelMask = rapid.SampledFrom([]Value{{}, CTLabel.FullMask(), {Hi: 7, Lo: 0xf0}}).Draw(t, "label mask")
+		a.Label = Value{Hi: rapid.Uint64().Draw(t, "hi") & a.LabelMask.Hi, Lo: rapid.Uint64().Draw(t, "lo") & a.LabelMask.Lo}
+	}
+	if rapid.IntRange(0, 3).Draw(t, "from a field") == 0 {
+		a.Zone, a.ZoneSrc = 0, Subfield{Field: Reg3, Offset: 16, Bits: 16}
+	}
+	return a
 }
 
 // anyFlow is a random valid flow of ours, in normal form.

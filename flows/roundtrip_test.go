@@ -142,6 +142,11 @@ priority=5,icmp6,icmp_type=136,icmp_code=0,nd_target=fd00::1,nd_tll=02:00:00:00:
 priority=5,icmp6,icmp_type=136,icmp_code=0,nd_reserved=3,nd_options_type=2,actions=drop
 priority=5,ct_state=+trk+new,ct_zone=5,ct_mark=0x3/0x7,ct_label=0x10000000000000001,ip,actions=drop
 priority=5,ct_state=-trk,ip,actions=drop
+priority=6,ct_state=-trk,ip,actions=ct(table=5,zone=7)
+priority=6,ct_state=-trk,ipv6,actions=ct(table=5,zone=NXM_NX_REG0[0..15]),ct_clear,output:2
+priority=6,ct_state=+trk,ip,actions=ct(commit,force,zone=7,exec(set_field:0x5->ct_mark,load:0x3->NXM_NX_CT_LABEL[64..71])),output:2
+priority=7,ct_state=+trk,ip,actions=ct(commit,exec(load:0x3->NXM_NX_CT_MARK[4..7],set_field:0x10000000000000001->ct_label)),output:2
+priority=8,ct_state=+trk,ip,actions=ct(commit)
 priority=5,actions=push_vlan:0x8100,set_field:4106->vlan_vid,set_field:3->vlan_pcp,output:2
 priority=5,actions=push_vlan:0x88a8,output:2
 priority=5,dl_vlan=7,actions=load:5->OXM_OF_VLAN_VID[],load:0x3->NXM_OF_VLAN_TCI[13..15]

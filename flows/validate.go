@@ -51,6 +51,8 @@ func inActionSet(a Action) bool {
 		return false
 	case ToController:
 		return a.Meter == 0
+	case CT, CTClear:
+		return false
 	}
 	return true
 }
@@ -247,6 +249,9 @@ func validateActions(m Match, as []Action) error {
 			} else if !physical(a.Port) && a.Port != PortInPort && a.Port != PortLocal {
 				err = fmt.Errorf("%d is not a port a packet comes from", a.Port)
 			}
+		case CT:
+			err = a.validate(m)
+		case CTClear:
 		default:
 			err = fmt.Errorf("%T is not an action of this package", a)
 		}

@@ -43,6 +43,12 @@ func (r *run) do(as []flows.Action) (brokenOff bool) {
 			}
 		case flows.Resubmit:
 			r.resubmit(a)
+		case flows.CT:
+			r.conntrack(a)
+		case flows.CTClear:
+			for f := flows.CTState; f <= flows.CTLabel; f++ {
+				r.write(f, flows.Value{}, f.FullMask())
+			}
 		default:
 			r.unknown("action %T is not interpreted", a)
 		}

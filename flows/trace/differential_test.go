@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ofctl-lab/ofctl-lab/flows"
 )
 
 var (
@@ -22,7 +24,10 @@ func (v *vswitch) disagree(s *Switch, p *Packet) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	res := s.Trace(p, Options{ConnStates: []uint32{0x21}})
+	res := s.Trace(p, Options{Conns: []Conn{{State: ConnNew}}})
+	if reread(p, text) {
+		return "", nil
+	}
 	theirs, err := v.ovsSays(p, text)
 	if err != nil {
 		return "", fmt.Errorf("%w in\n%s", err, text)
@@ -38,6 +43,12 @@ func (v *vswitch) disagree(s *Switch, p *Packet) (string, error) {
 	}
 	return fmt.Sprintf("packet %s %s\nOpen vSwitch\n  %s\nwe\n  %s\n%v\n%s", flow, frame, counted(theirs),
 		counted(weSay(res.Branches[0])), res.Branches[0].Drop, text), nil
+}
+
+// reread reports whether a packet is read anew behind the connection tracker and then
+// has other fields than before. The datapath does so, and we; ofproto/trace does not.
+func reread(p *Packet, text string) bool {
+	return strings.Contains(text, "recirc(") && (strings.Contains(text, "push_vlan(") || p.fields[flows.IPProto].IsZero())
 }
 
 // counted is a sorted list with equal lines as one.

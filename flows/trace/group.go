@@ -115,7 +115,7 @@ func (r *run) actionSet() {
 
 // setOrder is the list as which Open vSwitch executes an action set (OpenFlow 1.3.5
 // section 5.10, and ofpacts_execute_action_set): of each kind the last, but every
-// set-field and move; of group, output and resubmit the first there is of them; and
+// set-field and move; of group, output, resubmit and ct the first there is of them; and
 // nothing at all when there is none of those. An action that has no place in a set,
 // which a bucket may hold all the same, is not done.
 func setOrder(as []flows.Action) []flows.Action {
@@ -164,17 +164,19 @@ func setOrder(as []flows.Action) []flows.Action {
 // finalRank orders the actions that end a set; 0 is none of them.
 func finalRank(a flows.Action) int {
 	switch a := a.(type) {
-	case flows.Resubmit:
+	case flows.CT:
 		return 1
-	case flows.Output:
+	case flows.Resubmit:
 		return 2
+	case flows.Output:
+		return 3
 	case flows.ToController:
 		// With a meter it is a Nicira action, which has no place in a set.
 		if a.Meter == 0 {
-			return 2
+			return 3
 		}
 	case flows.ToGroup:
-		return 3
+		return 4
 	}
 	return 0
 }

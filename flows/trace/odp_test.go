@@ -216,17 +216,16 @@ func odpValue(f flows.Field, s string) (flows.Value, error) {
 // ovsSays is what ofproto/trace makes of a packet: every copy that leaves, sorted.
 func (v *vswitch) ovsSays(p *Packet, text string) ([]string, error) {
 	o := &odp{v: v, recirc: map[string]odpPacket{}}
-	k := odpPacket{base: *p, p: *p}
+	k, real := odpPacket{base: *p, p: *p}, true
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		if id, ok := strings.CutPrefix(line, "recirc("); ok && strings.Contains(line, "- resume") {
 			id, _, _ = strings.Cut(id, ")")
-			if k, ok = o.recirc[id]; !ok {
-				return nil, fmt.Errorf("recirculation %s out of nowhere", id)
-			}
+			// A pass that failed is shown as it would have gone on.
+			k, real = o.recirc[id]
 		}
 		actions, ok := strings.CutPrefix(line, "Datapath actions: ")
-		if !ok {
+		if !ok || !real {
 			continue
 		}
 		if err := o.execute(actions, &k); err != nil {

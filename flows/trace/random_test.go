@@ -402,7 +402,11 @@ func (g gen) subfield(bits uint16) flows.Subfield {
 
 func (g gen) action(ps []*Packet) flows.Action {
 	ports := []uint32{1, 2, 3, 4, 4, 101, 102, 103, flows.PortInPort, flows.PortLocal, flows.PortAll, flows.PortFlood, 77}
-	switch g.IntN(24) {
+	switch g.IntN(26) {
+	case 24:
+		return g.conntrack()
+	case 25:
+		return flows.CTClear{}
 	case 0, 1, 2, 3, 4:
 		return flows.Output{Port: pick(g, ports...)}
 	case 5:
@@ -434,6 +438,19 @@ func (g gen) action(ps []*Packet) flows.Action {
 	}
 	v := g.value(f, ps)
 	return flows.SetField{Field: f, Value: v.And(mask), Mask: mask}
+}
+
+func (g gen) conntrack() flows.CT {
+	a := flows.CT{Table: pick[uint8](g, 3, 4, 5, 255), Zone: pick[uint16](g, 0, 7)}
+	if g.oneIn(2) {
+		a.Commit = true
+		a.MarkMask = pick[uint32](g, 0, 0xff, ^uint32(0))
+		a.Mark = pick[uint32](g, 0, 1, 7) & a.MarkMask
+	}
+	if g.oneIn(3) {
+		a.Zone, a.ZoneSrc = 0, flows.Subfield{Field: flows.Reg1, Bits: 16}
+	}
+	return a
 }
 
 // group is one without select, whose bucket nobody knows.

@@ -12,10 +12,10 @@ import (
 type Options struct {
 	// Steps asks for the tree of steps.
 	Steps bool
-	// ConnStates are the bits of ct_state that the connection tracker gives, one for
-	// each time that a packet goes through it; the last one counts for all further
-	// times. When empty, a new connection and an established one are two branches.
-	ConnStates []uint32
+	// Conns are what the connection tracker says, one for each time that a packet goes
+	// through it; the last one counts for all further times. When empty, every state
+	// that a connection may be in is a branch.
+	Conns []Conn
 	// MaxBranches bounds the branches, 64 when 0. Beyond it the verdict is Unknown.
 	MaxBranches int
 }
@@ -111,8 +111,7 @@ type waiting struct {
 	p     Packet
 	set   []flows.Action
 	table uint8
-	state uint32
-	known bool // mark and label are
+	known bool // ct_mark and ct_label are
 	step  *Step
 }
 

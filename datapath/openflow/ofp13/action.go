@@ -29,7 +29,9 @@ const (
 	nxDecTTL        uint16 = 18
 	nxOutputReg2    uint16 = 32
 	nxRegLoad2      uint16 = 33
+	nxCT            uint16 = 35
 	nxController2   uint16 = 37
+	nxCTClear       uint16 = 43
 )
 
 // UnknownActionError names an action that the flows package cannot express.
@@ -103,6 +105,10 @@ func appendAction(dst []byte, a flows.Action) ([]byte, error) {
 		}
 		dst = u16(appendNicira(dst, nxResubmitTable, 16), port)
 		return append(dst, a.Table, 0, 0, 0), nil
+	case flows.CT:
+		return appendCT(dst, a)
+	case flows.CTClear:
+		return zeros(appendNicira(dst, nxCTClear, 16), 6), nil
 	}
 	return dst, fmt.Errorf("action %T has no OpenFlow 1.3 encoding here", a)
 }
@@ -314,6 +320,10 @@ func parseExperimenterAction(b []byte) (flows.Action, error) {
 		return parseOutputReg(b, sub)
 	case nxController2:
 		return parseController2(b)
+	case nxCT:
+		return parseCT(b)
+	case nxCTClear:
+		return flows.CTClear{}, nil
 	}
 	return nil, &UnknownActionError{Type: actExperimenter, Experimenter: exp, Subtype: sub}
 }
@@ -321,7 +331,7 @@ func parseExperimenterAction(b []byte) (flows.Action, error) {
 // niciraLen is the length of the Nicira actions whose length is fixed.
 func niciraLen(sub uint16) (int, bool) {
 	switch sub {
-	case nxResubmit, nxResubmitTable, nxDecTTL:
+	case nxResubmit, nxResubmitTable, nxDecTTL, nxCTClear:
 		return 16, true
 	case nxRegMove, nxRegLoad, nxOutputReg, nxOutputReg2:
 		return 24, true

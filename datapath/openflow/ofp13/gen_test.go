@@ -43,7 +43,7 @@ func genSubfield(t *rapid.T, bits uint16) flows.Subfield {
 }
 
 func genAction(t *rapid.T) flows.Action {
-	switch rapid.IntRange(0, 10).Draw(t, "action") {
+	switch rapid.IntRange(0, 12).Draw(t, "action") {
 	case 0:
 		return flows.Output{Port: rapid.Uint32().Filter(func(p uint32) bool { return p != flows.PortController }).Draw(t, "port")}
 	case 1:
@@ -67,9 +67,25 @@ func genAction(t *rapid.T) flows.Action {
 		return flows.PopVLAN{}
 	case 9:
 		return flows.DecTTL{}
+	case 10:
+		return flows.CTClear{}
+	case 11:
+		return genCT(t)
 	}
 	port := rapid.OneOf(rapid.Uint32Range(0, 0xfeff), rapid.Uint32Range(0xffffff00, 0xffffffff)).Draw(t, "port")
 	return flows.Resubmit{Port: port, Table: rapid.Uint8().Draw(t, "table")}
+}
+
+func genCT(t *rapid.T) flows.CT {
+	a := flows.CT{
+		Commit: rapid.Bool().Draw(t, "commit"), Force: rapid.Bool().Draw(t, "force"), Zone: rapid.Uint16().Draw(t, "zone"),
+		Table: rapid.Uint8().Draw(t, "table"), MarkMask: rapid.Uint32().Draw(t, "mask"), LabelMask: genValue(t, flows.CTLabel),
+	}
+	a.Mark, a.Label = rapid.Uint32().Draw(t, "mark")&a.MarkMask, and(genValue(t, flows.CTLabel), a.LabelMask)
+	if rapid.Bool().Draw(t, "zone of a field") {
+		a.Zone, a.ZoneSrc = 0, genSubfield(t, 16)
+	}
+	return a
 }
 
 func genActions(t *rapid.T) []flows.Action {
