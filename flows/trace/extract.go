@@ -28,14 +28,26 @@ const MinFrame = 14
 // no field is read, and all fields behind it are zero. The frame is the packet's
 // afterwards. A frame too short for an Ethernet header is an error.
 func NewPacket(inPort uint32, frame []byte) (*Packet, error) {
-	if len(frame) < MinFrame {
-		return nil, fmt.Errorf("frame of %d bytes: an Ethernet header alone has %d", len(frame), MinFrame)
-	}
 	p := &Packet{}
-	p.fields[flows.InPort] = flows.U(uint64(inPort))
-	p.extract(frame)
+	if err := p.Reset(inPort, frame); err != nil {
+		return nil, err
+	}
 	return p, nil
 }
+
+// Reset makes p what NewPacket returns, in place of what it was.
+func (p *Packet) Reset(inPort uint32, frame []byte) error {
+	if len(frame) < MinFrame {
+		return fmt.Errorf("frame of %d bytes: an Ethernet header alone has %d", len(frame), MinFrame)
+	}
+	*p = Packet{}
+	p.fields[flows.InPort] = flows.U(uint64(inPort))
+	p.extract(frame)
+	return nil
+}
+
+// Frame is the packet's bytes as they came. They must not be changed.
+func (p *Packet) Frame() []byte { return p.frame }
 
 // reload reads a frame into p, whose metadata stays.
 func (p *Packet) reload(frame []byte) {
