@@ -66,6 +66,7 @@ func (ses *session) commit(bun *bundle) *ofp13.Error {
 		}
 	}
 	ses.sw.store = next
+	ses.sw.changed()
 	ses.sw.counts.Bundles++
 	return nil
 }

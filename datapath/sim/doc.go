@@ -4,8 +4,10 @@
 //
 // It keeps flows, groups, meters, ports and roles, does flow-mods, bundles and
 // dumps, and answers mistakes with the errors of Open vSwitch 3.1. What it is
-// sent it stores in the normal form in which Open vSwitch reports it. It does
-// not forward packets; a packet-out is answered with OFPBRC_BAD_TYPE.
+// sent it stores in the normal form in which Open vSwitch reports it. It forwards
+// frames as Open vSwitch would, by the interpreter of package flows/trace: ports are
+// functions, an Underlay carries tunnels from switch to switch, packet-outs and
+// packet-ins are real. Every connection is new to its connection tracker.
 //
 // Faults can be injected: a flow-mod that is refused, a switch that stops
 // reading, a connection that is cut.

@@ -188,6 +188,7 @@ func (ses *session) handle(b []byte) {
 	if err != nil {
 		return
 	}
+	defer ses.sw.flush()
 	ses.sw.mu.Lock()
 	defer ses.sw.mu.Unlock()
 	reply, e := ses.answer(h, b)
@@ -257,6 +258,7 @@ func (ses *session) answer(h ofp13.Header, b []byte) ([]byte, *ofp13.Error) {
 		if e := ses.sw.count(b); e != nil {
 			return nil, e
 		}
+		ses.sw.changed()
 		return nil, apply(ses.sw.store, b)
 	case ofp13.TypePortMod:
 		if ses.role == ofp13.RoleSlave {
@@ -267,6 +269,11 @@ func (ses *session) answer(h ofp13.Header, b []byte) ([]byte, *ofp13.Error) {
 			return nil, badLen
 		}
 		return nil, ses.sw.portMod(m)
+	case ofp13.TypePacketOut:
+		if ses.role == ofp13.RoleSlave {
+			return nil, refuse(ofp13.ErrBadRequest, 10) // IS_SECONDARY
+		}
+		return nil, ses.sw.packetOut(b)
 	case ofp13.TypeMultipartRequest:
 		return ses.multipart(h, b)
 	case ofp13.TypeExperimenter:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/openflow/ofp13"
 	"github.com/ofctl-lab/ofctl-lab/flows"
+	"github.com/ofctl-lab/ofctl-lab/flows/trace"
 )
 
 // Switch is the switch. All methods may be called concurrently.
@@ -24,6 +25,11 @@ type Switch struct {
 	generation *uint64 // of the last election, nil before the first
 	faults     Faults
 	counts     Counts
+
+	attached map[uint32]Deliver
+	tunnels  map[uint32]*trace.Tunnel
+	pending  []delivery
+	runner   *trace.Runner // of store and ports, nil when one has changed since
 }
 
 // Counts are how many messages of a kind the switch was sent, those within
@@ -58,6 +64,8 @@ func New(datapathID uint64) *Switch {
 		ports:      map[uint32]ofp13.PortDesc{local.Number: local},
 		sessions:   map[*session]bool{},
 		unlinked:   map[uint32]bool{},
+		attached:   map[uint32]Deliver{},
+		tunnels:    map[uint32]*trace.Tunnel{},
 	}
 }
 
@@ -87,6 +95,7 @@ func (s *Switch) State() *flows.State {
 func (s *Switch) Restart() {
 	s.mu.Lock()
 	s.store, s.generation = newStore(), nil
+	s.changed()
 	s.mu.Unlock()
 	s.Disconnect()
 }
@@ -100,6 +109,7 @@ func (s *Switch) Do(op flows.Op) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.changed()
 	if e := apply(s.store, b); e != nil {
 		return e
 	}
@@ -132,6 +142,7 @@ func (s *Switch) SetPort(p ofp13.PortDesc) error {
 		reason = ofp13.PortModify
 	}
 	s.ports[p.Number] = p
+	s.changed()
 	return s.tellPort(ofp13.PortStatus{Reason: reason, Port: p})
 }
 
@@ -145,6 +156,7 @@ func (s *Switch) DeletePort(number uint32) error {
 	}
 	delete(s.ports, number)
 	delete(s.unlinked, number)
+	s.changed()
 	return s.tellPort(ofp13.PortStatus{Reason: ofp13.PortDelete, Port: p})
 }
 

@@ -14,6 +14,10 @@ func (r *run) group(id uint32) bool {
 		return true
 	}
 	g := r.sw.groups[id]
+	if why, unread := r.sw.unread[id]; unread {
+		r.unknown("group %d cannot be read: %s", id, why)
+		return true
+	}
 	if g == nil {
 		r.note("group %d does not exist: nothing further is done", id)
 		return false
@@ -42,6 +46,9 @@ func (r *run) group(id uint32) bool {
 
 func (r *run) firstLive(g *flows.Group) {
 	for i := range g.Buckets {
+		if why, unread := r.sw.unread[g.Buckets[i].WatchGroup]; unread {
+			r.unknown("group %d: bucket %d depends on group %d, which cannot be read: %s", g.ID, i, g.Buckets[i].WatchGroup, why)
+		}
 		if r.sw.bucketLives(&g.Buckets[i], 0) {
 			r.bucket(g, i)
 			return

@@ -119,7 +119,8 @@ type Branch struct {
 	Verdict Verdict
 	Steps   []*Step // empty when steps were not asked for
 	Outputs []Output
-	Unknown []string // what could not be interpreted
+	Hits    []*flows.Flow // the flows that took the packet, one after the other
+	Unknown []string      // what could not be interpreted
 	// Drop is why no copy left, "" if one did.
 	Drop string
 }

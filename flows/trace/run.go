@@ -294,6 +294,7 @@ func (r *run) visit(n uint8, inPort uint32, onMiss miss) {
 		}
 		return
 	}
+	r.branch.Hits = append(r.branch.Hits, f)
 	outer, outerFlow := r.table, r.flow
 	r.table, r.flow = n, f
 	r.within(s, func() { r.instructions(s, f) })

@@ -31,8 +31,8 @@ func (r *Runner) Execute(p *Packet, as []flows.Action) *Branch {
 }
 
 func (r *Runner) reset(p *Packet) {
-	outputs := r.r.branch.Outputs[:0]
+	outputs, hits := r.r.branch.Outputs[:0], r.r.branch.Hits[:0]
 	r.r.begin(p)
-	r.r.branch.Outputs = outputs
+	r.r.branch.Outputs, r.r.branch.Hits = outputs, hits
 	r.r.choices = r.r.choices[:0]
 }

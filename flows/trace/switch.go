@@ -2,6 +2,7 @@ package trace
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -47,6 +48,8 @@ type Config struct {
 	Ports []Port
 	// Unread are flows that State lacks since they could not be read.
 	Unread []Unread
+	// UnreadGroups are groups that State lacks for the same reason: number → why.
+	UnreadGroups map[uint32]string
 }
 
 // Switch is a State compiled for lookups, and the ports. It is immutable and safe
@@ -55,13 +58,14 @@ type Switch struct {
 	name   string
 	tables [256]*table
 	groups map[uint32]*flows.Group
-	ports  map[uint32]*Port // nil: unknown
-	order  []*Port          // by number
+	unread map[uint32]string // groups
+	ports  map[uint32]*Port  // nil: unknown
+	order  []*Port           // by number
 }
 
 // New compiles a switch. A port that is given twice is an error.
 func New(c Config) (*Switch, error) {
-	s := &Switch{name: c.Name, groups: map[uint32]*flows.Group{}}
+	s := &Switch{name: c.Name, groups: map[uint32]*flows.Group{}, unread: maps.Clone(c.UnreadGroups)}
 	var byTable [256][]*flows.Flow
 	for _, p := range c.State.Parts() {
 		if p == nil {
@@ -84,7 +88,8 @@ func New(c Config) (*Switch, error) {
 		if s.tables[u.Table] == nil {
 			s.tables[u.Table] = &table{}
 		}
-		s.tables[u.Table].unread = append(s.tables[u.Table].unread, u)
+		t := s.tables[u.Table]
+		t.unread = append(t.unread, u)
 	}
 	if c.Ports == nil {
 		return s, nil

@@ -13,7 +13,7 @@ import (
 type table struct {
 	subtables []*subtable // by descending priority
 	flows     []*flows.Flow
-	// unread are flows of the table that could not be read, by descending priority.
+	// unread are flows of the table that could not be read.
 	unread []Unread
 }
 
@@ -24,7 +24,7 @@ type subtable struct {
 	rows map[uint64][]*flows.Flow
 }
 
-// flowsIn is what a lookup found.
+// found is what a lookup found.
 type found struct {
 	flow *flows.Flow
 	// also are further flows of the same priority that take the packet. OpenFlow

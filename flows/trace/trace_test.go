@@ -195,6 +195,13 @@ func TestFlowsThatCannotBeReadMakeItUnknown(t *testing.T) {
 	if res := s.Trace(packet(t, 1, udpFrame(t)), Options{}); res.Verdict != Unknown || !strings.Contains(res.Branches[0].Unknown[0], "learn") {
 		t.Errorf("%+v", res)
 	}
+	g := Config{State: stateOf(t, "actions=group:7"), UnreadGroups: map[uint32]string{7: "an action nobody knows"}}
+	if s, err = New(g); err != nil {
+		t.Fatal(err)
+	}
+	if res := s.Trace(packet(t, 1, udpFrame(t)), Options{}); res.Verdict != Unknown || !strings.Contains(res.Branches[0].Unknown[0], "nobody knows") {
+		t.Errorf("%+v", res)
+	}
 	c.Unread[0].Priority = 4 // behind what takes the packet
 	if s, err = New(c); err != nil {
 		t.Fatal(err)
