@@ -53,11 +53,17 @@ func (r *run) conntrack(a flows.CT) {
 		untrack()
 		return
 	}
+	if r.came == maxRecirculations || r.sent == maxWaiting {
+		r.note("the packet came back from the connection tracker %d times: it is dropped", r.came)
+		untrack()
+		return
+	}
+	r.sent++
 	zone := uint64(a.Zone)
 	if a.ZoneSrc != (flows.Subfield{}) {
 		zone = subfield(&r.p, a.ZoneSrc).Lo
 	}
-	w := waiting{p: r.p, set: slices.Clone(r.set), table: a.Table, known: true}
+	w := waiting{p: r.p, set: slices.Clone(r.set), table: a.Table, known: true, came: r.came + 1}
 	w.p.reload(r.base.frame)
 	c := r.conn(&w)
 	if a.Commit {

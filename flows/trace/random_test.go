@@ -275,23 +275,30 @@ func (g gen) testCase(nFlows, nPackets int) *testCase {
 
 // withoutHazard leaves either the connection tracker or the action sets of a case: a
 // packet that comes back from the connection tracker with an action set, and has another
-// action written to it, crashes Open vSwitch 3.1.0.
+// action written to it, crashes Open vSwitch 3.1.0. With the tracker packets go forward
+// only: ofproto/trace has no limit to how often a packet comes back.
 func (c *testCase) withoutHazard(tracker bool) {
-	untracked := func(as []flows.Action) []flows.Action {
-		return slices.DeleteFunc(as, func(a flows.Action) bool { _, ok := a.(flows.CT); return ok })
-	}
 	for _, f := range c.flows {
 		if tracker {
 			f.Write = nil
-		} else {
-			f.Apply = untracked(f.Apply)
 		}
+		f.Apply = slices.DeleteFunc(f.Apply, func(a flows.Action) bool {
+			switch a := a.(type) {
+			case flows.CT:
+				return !tracker || a.Table <= f.Table
+			case flows.Resubmit:
+				return tracker && (a.Table <= f.Table || a.Table >= testTables)
+			}
+			return false
+		})
 	}
 	for _, g := range c.groups {
 		for i := range g.Buckets {
-			if !tracker {
-				g.Buckets[i].Actions = untracked(g.Buckets[i].Actions)
-			}
+			g.Buckets[i].Actions = slices.DeleteFunc(g.Buckets[i].Actions, func(a flows.Action) bool {
+				_, ct := a.(flows.CT)
+				_, resubmit := a.(flows.Resubmit)
+				return ct || resubmit && tracker
+			})
 		}
 	}
 }

@@ -27,6 +27,11 @@ const defaultMaxBranches = 64
 const (
 	maxDepth     = 64
 	maxResubmits = maxDepth * maxDepth
+	// maxRecirculations is how often a packet may come back from the connection
+	// tracker (MAX_RECIRC_DEPTH in dpif-netdev.c).
+	maxRecirculations = 6
+	// maxWaiting bounds the copies that come back, altogether.
+	maxWaiting = 1024
 )
 
 // Trace is all that may become of a packet that comes in as p, whose in_port and
@@ -104,6 +109,8 @@ type run struct {
 	next    int      // the choice to take
 	waiting []waiting
 	tracked int // times through the connection tracker
+	came    int // times that the packet came back from it
+	sent    int // copies that were sent there
 }
 
 // waiting is a packet that waits to go on in a table, behind the connection tracker.
@@ -112,12 +119,13 @@ type waiting struct {
 	set   []flows.Action
 	table uint8
 	known bool // ct_mark and ct_label are
+	came  int  // times that the packet comes back
 	step  *Step
 }
 
 func (r *run) begin(p *Packet) {
 	r.branch = Branch{}
-	r.next, r.tracked = 0, 0
+	r.next, r.tracked, r.came, r.sent = 0, 0, 0, 0
 	r.waiting = r.waiting[:0]
 	r.p, r.base = *p, *p
 	r.own = tunnelDst(p)
@@ -154,7 +162,7 @@ func (r *run) finish() {
 		w := r.waiting[0]
 		r.waiting = append(r.waiting[:0], r.waiting[1:]...)
 		r.p, r.base, r.set = w.p, w.p, w.set
-		r.untracked = !w.known
+		r.untracked, r.came = !w.known, w.came
 		if r.at != nil {
 			r.at = &Step{}
 		}

@@ -275,6 +275,14 @@ func TestLoopsBetweenSwitchesEnd(t *testing.T) {
 	}
 }
 
+func TestTheConnectionTrackerIsNoWayToLoop(t *testing.T) {
+	s := switchOf(t, `ip actions=output:2,ct(table=0),ct(table=0)`)
+	b := s.Trace(packet(t, 1, udpFrame(t)), Options{Conns: []Conn{{State: ConnNew}}}).Branches[0]
+	if n := 1<<(maxRecirculations+1) - 1; len(b.Outputs) != n {
+		t.Errorf("%d copies, want %d", len(b.Outputs), n)
+	}
+}
+
 func TestAPacketIsNotChangedByItsTrace(t *testing.T) {
 	g := newGen(3)
 	for range 200 {
