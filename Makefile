@@ -10,6 +10,7 @@ VERSION ?= $(shell [ -e .git ] && git describe --tags --always --dirty 2>/dev/nu
 LAB     ?= configs/topologies/two-hosts.yaml
 BENCH   ?= all
 FUZZTIME ?= 10s
+TRACES  ?= 100000
 
 STATICCHECK_VERSION := v0.7.0
 STATICCHECK := bin/tools/staticcheck-$(STATICCHECK_VERSION)/staticcheck
@@ -79,6 +80,10 @@ packet: ## packet-level tests on real Open vSwitch; needs root
 .PHONY: fuzz
 fuzz: ## fuzz every decoder and parser for FUZZTIME (10s) each
 	@.ci/fuzz $(FUZZTIME)
+
+.PHONY: differential
+differential: ## compare the interpreter with Open vSwitch on TRACES (100000) random packets and a fifth as many real frames
+	.ci/isolated go test -count=1 -v -timeout 60m -run OpenVSwitch ./flows/trace -traces $(TRACES) -frames $$(($(TRACES) / 5))
 
 .PHONY: bench
 bench: build bench-deps ## measure BENCH (all, or names) beside the peers into bench/results and docs/benchmarks.md; needs root

@@ -41,8 +41,9 @@ func (s *Switch) SetTunnel(port uint32, t *trace.Tunnel) {
 
 // Send is a frame that comes in by a port. When it returns, all that it caused has been
 // delivered: to ports, and packet-ins to the queues of the controllers. The frame is the
-// switch's afterwards. A port that does not exist is an error, a frame that is too short
-// for an Ethernet header too.
+// switch's afterwards; one that comes in by a port without a link, or would leave by one, is
+// lost. A port that does not exist is an error, a frame that is too short for an Ethernet
+// header too.
 func (s *Switch) Send(port uint32, frame []byte) error {
 	p, err := trace.NewPacket(port, frame)
 	if err != nil {
@@ -63,9 +64,13 @@ func (s *Switch) SendTunnelled(port uint32, frame []byte, key uint64, src, dst n
 
 func (s *Switch) receive(p *trace.Packet) error {
 	s.mu.Lock()
-	if _, ok := s.ports[p.InPort()]; !ok {
+	port, ok := s.ports[p.InPort()]
+	if !ok || !linked(port) {
 		s.mu.Unlock()
-		return fmt.Errorf("sim: no port %d", p.InPort())
+		if !ok {
+			return fmt.Errorf("sim: no port %d", p.InPort())
+		}
+		return nil
 	}
 	runner, err := s.interpreter()
 	if err == nil {
@@ -107,7 +112,7 @@ func (s *Switch) interpreter() (*trace.Runner, error) {
 	}
 	var ports []trace.Port
 	for n, p := range s.ports {
-		ports = append(ports, trace.Port{Number: n, Name: p.Name, Tunnel: s.tunnels[n], Down: p.State&portLinkDown != 0})
+		ports = append(ports, trace.Port{Number: n, Name: p.Name, Tunnel: s.tunnels[n], Down: !linked(p)})
 	}
 	sw, err := trace.New(trace.Config{Name: fmt.Sprintf("%016x", s.datapathID), State: s.store.state(), Ports: ports})
 	if err != nil {
@@ -117,8 +122,8 @@ func (s *Switch) interpreter() (*trace.Runner, error) {
 	return s.runner, nil
 }
 
-// portLinkDown is OFPPS_LINK_DOWN (OpenFlow 1.3.5 section 7.2.1).
-const portLinkDown = 1
+// linked reports whether a port passes frames.
+func linked(p ofp13.PortDesc) bool { return p.State&ofp13.PortStateLinkDown == 0 }
 
 // delivery is a frame on its way out.
 type delivery struct {
@@ -142,7 +147,7 @@ func (s *Switch) emit(in *trace.Packet, b *trace.Branch) {
 		switch {
 		case o.Port == flows.PortController:
 			s.packetIn(o)
-		case s.attached[o.Port] != nil:
+		case s.attached[o.Port] != nil && linked(s.ports[o.Port]):
 			s.pending = append(s.pending, delivery{s.attached[o.Port], o.Frame, o.Tunnel})
 		}
 	}

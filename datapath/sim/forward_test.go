@@ -122,6 +122,12 @@ func TestPacketInsAndPacketOuts(t *testing.T) {
 	if b := <-got; string(b) != want {
 		t.Errorf("%x, want %x", b, want)
 	}
+	if err := sw.SetLink(1, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := sw.Send(1, sent); err != nil || len(ins) > 0 {
+		t.Error("a frame came in without a link: ", err)
+	}
 	if err := sw.Send(9, sent); err == nil {
 		t.Error("a port that is not there took a frame")
 	}

@@ -60,5 +60,6 @@ func (s *Switch) update(p ofp13.PortDesc) error {
 		return nil
 	}
 	s.ports[p.Number] = p
+	s.changed()
 	return s.tellPort(ofp13.PortStatus{Reason: ofp13.PortModify, Port: p})
 }

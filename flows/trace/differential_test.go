@@ -44,10 +44,13 @@ func (v *vswitch) disagree(s *Switch, p *Packet) (d string, forwarded bool, err 
 		counted(weSay(res.Branches[0])), res.Branches[0].Drop, text), false, nil
 }
 
-// reread reports whether a packet is read anew behind the connection tracker and then
-// has other fields than before. The datapath does so, and we; ofproto/trace does not.
+// reread reports whether a packet comes back from the connection tracker as another
+// than it went: its frame is read anew, and its tunnel is the one it came by, when tunnel
+// ports ask for that. The datapath does so, and we; ofproto/trace does not.
 func reread(p *Packet, text string) bool {
-	return strings.Contains(text, "recirc(") && (strings.Contains(text, "push_vlan(") || p.fields[flows.IPProto].IsZero())
+	_, behind, recirculated := strings.Cut(text, "- resume")
+	return recirculated && (strings.Contains(text, "push_vlan(") || p.fields[flows.IPProto].IsZero() ||
+		strings.Contains(behind, "tunnel\n") || strings.Contains(behind, "Not tunneling"))
 }
 
 // counted is a sorted list with equal lines as one.

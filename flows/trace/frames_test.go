@@ -70,6 +70,7 @@ func TestFramesAreThoseOfOpenVSwitch(t *testing.T) {
 	bad, sent := 0, 0
 	for n := uint64(0); n*perState < uint64(*framesSent); n++ {
 		g := newGen(first + n)
+		g.selects = g.oneIn(2)
 		tc := g.testCase(40, perState)
 		tc.withoutHazard(false)
 		if err := v.load(tc); err != nil {
@@ -86,20 +87,24 @@ func TestFramesAreThoseOfOpenVSwitch(t *testing.T) {
 				continue
 			}
 			v.call("netdev-dummy/receive", fmt.Sprintf("p%d", p.InPort()), hex.EncodeToString(p.frame))
-			ours := slices.DeleteFunc(weSay(s.Trace(p, Options{}).Branches[0]), func(o string) bool {
-				return strings.Index(o, "  ") != 1
-			})
+			var ours [][]string // of each branch
+			most := 0
+			for _, b := range s.Trace(p, Options{}).Branches {
+				outs := slices.DeleteFunc(weSay(b), func(o string) bool { return strings.Index(o, "  ") != 1 })
+				ours = append(ours, outs)
+				most = max(most, len(outs))
+			}
 			// The switch does all it has to do with a frame in one of the next turns
 			// of the loop that also answers commands.
 			var theirs []string
-			for turn := 0; turn < 3 || turn < 1000 && len(theirs) < len(ours); turn++ {
+			for turn := 0; turn < 3 || turn < 1000 && len(theirs) < most; turn++ {
 				v.call("version")
 				theirs = append(theirs, c.next(t)...)
 			}
 			slices.Sort(theirs)
-			sent += len(ours)
-			if !slices.Equal(ours, theirs) {
-				t.Errorf("seed %d, packet %d: in_port=%d %x\nOpen vSwitch\n  %s\nwe\n  %s", first+n, i, p.InPort(), p.frame, counted(theirs), counted(ours))
+			sent += len(theirs)
+			if !slices.ContainsFunc(ours, func(o []string) bool { return slices.Equal(o, theirs) }) {
+				t.Errorf("seed %d, packet %d: in_port=%d %x\nOpen vSwitch\n  %s\nwe\n  %s", first+n, i, p.InPort(), p.frame, counted(theirs), counted(ours[0]))
 				if bad++; bad == 4 {
 					t.FailNow()
 				}

@@ -12,9 +12,14 @@ import (
 
 // gen makes random packets, flows and groups. Values come from small pools, so that
 // flows meet packets.
-type gen struct{ *rand.Rand }
+type gen struct {
+	*rand.Rand
+	// selects says that groups may be of type select, which ofproto/trace does not
+	// follow beyond the hash.
+	selects bool
+}
 
-func newGen(seed uint64) gen { return gen{rand.New(rand.NewPCG(seed, 0))} }
+func newGen(seed uint64) gen { return gen{Rand: rand.New(rand.NewPCG(seed, 0))} }
 
 func (g gen) oneIn(n int) bool { return g.IntN(n) == 0 }
 
@@ -485,15 +490,21 @@ func (g gen) conntrack() flows.CT {
 	return a
 }
 
-// group is one without select, whose bucket nobody knows.
+// group is one of any type.
 func (g gen) group(id uint32, ps []*Packet) *flows.Group {
 	gr := &flows.Group{ID: id, Type: pick(g, flows.GroupAll, flows.GroupAll, flows.GroupIndirect, flows.GroupFastFailover)}
+	if g.selects && g.oneIn(2) {
+		gr.Type = flows.GroupSelect
+	}
 	n := pick(g, 0, 1, 2, 4)
 	if gr.Type == flows.GroupIndirect {
 		n = 1
 	}
 	for range n {
 		b := flows.Bucket{WatchPort: flows.PortAny, WatchGroup: flows.GroupAny}
+		if gr.Type == flows.GroupSelect {
+			b.Weight = pick[uint16](g, 0, 1, 1, 5)
+		}
 		if gr.Type == flows.GroupFastFailover {
 			b.WatchPort = pick[uint32](g, 1, 2, 77)
 		}
