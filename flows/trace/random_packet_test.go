@@ -229,4 +229,3 @@ func (p *Packet) asInput() (flow, frame string) {
 	}
 	return b.String(), fmt.Sprintf("%x", p.frame)
 }
-
