@@ -1,0 +1,256 @@
+package verify
+
+import (
+	"net/netip"
+
+	"github.com/ofctl-lab/ofctl-lab/flows"
+)
+
+// suspicion is something that goes wrong if there is a packet that goes this way. Its
+// node and alt say how it must end.
+type suspicion struct {
+	kind Kind
+	node int32
+	alt  int32
+	flow *flows.Flow
+	port uint32
+	from []int32 // ingresses
+}
+
+// suspectKey keeps one suspicion for what is the same fault.
+type suspectKey struct {
+	kind Kind
+	node int32
+	alt  int32
+	port uint32
+}
+
+// suspects collects the suspicions of a switch.
+type suspects struct {
+	v     *verifier
+	s     *site
+	x     *explorer
+	list  []*suspicion
+	index map[suspectKey]*suspicion
+}
+
+func (u *suspects) add(k Kind, at suspectKey, from int, f *flows.Flow) {
+	at.kind = k
+	s := u.index[at]
+	if s == nil {
+		s = &suspicion{kind: k, node: at.node, alt: at.alt, flow: f, port: at.port}
+		u.index[at] = s
+		u.list = append(u.list, s)
+	}
+	if n := len(s.from); n == 0 || s.from[n-1] != int32(from) {
+		s.from = append(s.from, int32(from))
+	}
+}
+
+// look goes over everything that leaves.
+func (u *suspects) look() {
+	for ni, n := range u.x.nodes {
+		for ai := range n.alts {
+			a := &n.alts[ai]
+			at := suspectKey{node: int32(ni), alt: int32(ai)}
+			if a.row != nil && a.row.broken != "" {
+				for g := range u.x.ingresses {
+					if n.from.has(g) {
+						u.add(Undeclared, at, g, a.row.flow)
+					}
+				}
+			}
+			if len(a.events) == 0 {
+				continue
+			}
+			u.events(n, at, a)
+			if len(a.events) > 1 || len(a.next) > 0 {
+				u.copies(n, at, a)
+			}
+		}
+	}
+}
+
+func (u *suspects) events(n *node, at suspectKey, a *alt) {
+	for i := range a.events {
+		e := &a.events[i]
+		at.port = e.port
+		r := u.v.route(u.s, e)
+		for g := range u.x.ingresses {
+			if n.from.has(g) {
+				if k, bad := u.judge(&u.x.ingresses[g], e, r); bad {
+					u.add(k, at, g, e.flow)
+				}
+			}
+		}
+	}
+}
+
+// route is where an event leads, as far as that does not depend on where the packet
+// came from.
+type route struct {
+	tunnel  *Tunnel
+	place   *place
+	network int32 // of the (port, VLAN) or of the (encapsulation, key)
+	vlan    int   // -1 when it is not known
+	fault   bool  // no key, or no peer
+	void    bool  // there is no such port, or no destination: nothing leaves
+}
+
+// route finds where an event leads.
+func (v *verifier) route(s *site, e *event) route {
+	r := route{network: nobody, vlan: -1}
+	if r.tunnel = s.tunnels[e.port]; r.tunnel != nil {
+		full := flows.TunID.FullMask()
+		n, ok := v.byKey[tunnelKey{r.tunnel.Encap, e.key.v.Lo}]
+		if e.key.m == full && ok {
+			r.network = n
+		}
+		none := e.dst4 == tern{m: flows.TunIPv4Dst.FullMask()} && e.dst6 == tern{m: flows.TunIPv6Dst.FullMask()}
+		r.void, r.fault = none, e.key.m != full || !v.peer(e, s)
+		return r
+	}
+	if r.place = s.places[e.port]; r.place == nil {
+		r.void = true
+		return r
+	}
+	switch vid := flows.U(vidBits); {
+	case r.place.wire:
+		r.network = r.place.whole
+	case e.vid.m.And(vid) == vid:
+		r.vlan = int(e.vid.v.Lo & vidBits)
+		r.network = r.place.network(uint16(r.vlan))
+	}
+	return r
+}
+
+// peer reports whether the event goes to the tunnel endpoint of another host.
+func (v *verifier) peer(e *event, s *site) bool {
+	if e.dst4.m == flows.TunIPv4Dst.FullMask() && !e.dst4.v.IsZero() {
+		h := v.teps[ipv4(e.dst4.v)]
+		return h != nil && h != s.h
+	}
+	if e.dst4.m == flows.TunIPv4Dst.FullMask() && e.dst6.m == flows.TunIPv6Dst.FullMask() {
+		h := v.teps[ipv6(e.dst6.v)]
+		return h != nil && h != s.h
+	}
+	return false
+}
+
+// judge says what is wrong with a copy of a packet from g that leaves, if anything is.
+func (u *suspects) judge(g *ingress, e *event, r route) (Kind, bool) {
+	if r.void && !e.throughPort || !e.moved && !e.throughPort && e.port == g.port {
+		return 0, false
+	}
+	if e.throughPort {
+		back := *e
+		back.port, back.throughPort = g.port, false
+		back.moved = true
+		return u.judge(g, &back, u.v.route(u.s, &back))
+	}
+	switch {
+	case r.tunnel != nil && g.tunnel:
+		return Loop, true
+	case g.network == nobody:
+		return Isolation, true
+	case r.tunnel != nil:
+		return Key, r.fault || r.network != g.network && !u.v.allowed(g.network, r.network)
+	case r.network == nobody:
+		// A VLAN that is not known may be any.
+		return Membership, true
+	case r.network != g.network && !u.v.allowed(g.network, r.network):
+		return Isolation, true
+	}
+	return Duplicate, e.port == g.port && !e.answered && (r.vlan == g.vlan || g.vlan < 0)
+}
+
+// copies looks for two copies of one packet in the same place.
+func (u *suspects) copies(n *node, at suspectKey, a *alt) {
+	type where struct {
+		port uint32
+		peer *Host // behind a tunnel
+	}
+	seen := make(map[where][]*event, len(a.events))
+	spot := func(e *event) where {
+		w := where{port: e.port}
+		if u.s.tunnels[e.port] != nil {
+			w.peer = u.v.teps[ipv4(e.dst4.v)]
+			if e.dst4.v.IsZero() {
+				w.peer = u.v.teps[ipv6(e.dst6.v)]
+			}
+		}
+		return w
+	}
+	vid := func(e *event) tern { return tern{e.vid.v.And(flows.U(vidBits)), e.vid.m.And(flows.U(vidBits))} }
+	meet := func(e *event) {
+		w := spot(e)
+		for _, was := range seen[w] {
+			apart := was.choice != 0 && was.choice == e.choice && was.bucket != e.bucket
+			if !apart && (w.peer != nil || vid(was).agrees(vid(e))) {
+				u.twice(n, at, e)
+				return
+			}
+		}
+	}
+	note := func(e *event) { seen[spot(e)] = append(seen[spot(e)], e) }
+	for i := range a.events {
+		meet(&a.events[i])
+		note(&a.events[i])
+	}
+	// Copies that go on may end where those ended that left before.
+	for _, next := range a.next {
+		behind := u.behind(next)
+		for _, e := range behind {
+			meet(e)
+		}
+		for _, e := range behind {
+			note(e)
+		}
+	}
+}
+
+// twice suspects that a port gets a second copy by e.
+func (u *suspects) twice(n *node, at suspectKey, e *event) {
+	at.port = e.port
+	for g := range u.x.ingresses {
+		if n.from.has(g) && (e.moved || e.port != u.x.ingresses[g].port) {
+			u.add(Duplicate, at, g, e.flow)
+		}
+	}
+}
+
+// behind is everything that may leave from a node on.
+func (u *suspects) behind(start int32) (events []*event) {
+	done := map[int32]bool{start: true}
+	for queue := []int32{start}; len(queue) > 0; queue = queue[1:] {
+		n := u.x.nodes[queue[0]]
+		for k := range n.alts {
+			for j := range n.alts[k].events {
+				events = append(events, &n.alts[k].events[j])
+			}
+		}
+		for _, next := range n.next {
+			if !done[next] {
+				done[next] = true
+				queue = append(queue, next)
+			}
+		}
+	}
+	return events
+}
+
+func (v *verifier) allowed(from, to int32) bool {
+	return from >= 0 && to >= 0 && v.o.Allowed != nil && v.o.Allowed(v.o.Networks[from].Name, v.o.Networks[to].Name)
+}
+
+func ipv4(v flows.Value) netip.Addr {
+	return netip.AddrFrom4([4]byte{byte(v.Lo >> 24), byte(v.Lo >> 16), byte(v.Lo >> 8), byte(v.Lo)})
+}
+
+func ipv6(v flows.Value) netip.Addr {
+	var b [16]byte
+	for i := range 8 {
+		b[i], b[8+i] = byte(v.Hi>>(56-8*i)), byte(v.Lo>>(56-8*i))
+	}
+	return netip.AddrFrom16(b).Unmap()
+}

@@ -1,0 +1,145 @@
+package verify
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/ofctl-lab/ofctl-lab/flows/trace"
+)
+
+type tunnelKey struct {
+	encap string
+	key   uint64
+}
+
+// verifier is what all hosts have in common. It does not change while they are done.
+type verifier struct {
+	o     *Overlay
+	names map[string]int32
+	byKey map[tunnelKey]int32
+	teps  map[netip.Addr]*Host
+	sites map[*Host]*site
+}
+
+func (v *verifier) byName(s string) int32 {
+	if n, ok := v.names[s]; ok {
+		return n
+	}
+	return nobody
+}
+
+// Verify proves the overlay, or finds what is wrong with it. The error says what is
+// wrong with o itself: names or tunnel endpoints that are there twice.
+func Verify(o Overlay) (*Report, error) {
+	v := &verifier{o: &o, names: map[string]int32{}, byKey: map[tunnelKey]int32{}, teps: map[netip.Addr]*Host{}, sites: map[*Host]*site{}}
+	rep := &Report{Hosts: len(o.Hosts)}
+	for i, n := range o.Networks {
+		if _, twice := v.names[n.Name]; twice {
+			return nil, fmt.Errorf("verify: network %s is given twice", n.Name)
+		}
+		v.names[n.Name] = int32(i)
+		k := tunnelKey{n.Encap, n.Key}
+		if other, twice := v.byKey[k]; twice {
+			rep.Violations = append(rep.Violations, Violation{Kind: Membership,
+				What: fmt.Sprintf("networks %s and %s both have key %d in %s", o.Networks[other].Name, n.Name, n.Key, n.Encap)})
+		}
+		v.byKey[k] = int32(i)
+	}
+	hosts := map[string]bool{}
+	for i := range o.Hosts {
+		h := &o.Hosts[i]
+		if hosts[h.Name] {
+			return nil, fmt.Errorf("verify: host %s is given twice", h.Name)
+		}
+		hosts[h.Name] = true
+		for _, a := range h.TEPs {
+			if other := v.teps[a.Unmap()]; other != nil {
+				return nil, fmt.Errorf("verify: hosts %s and %s both have tunnel endpoint %s", other.Name, h.Name, a)
+			}
+			v.teps[a.Unmap()] = h
+		}
+		s, bad := v.newSite(h)
+		v.sites[h] = s
+		rep.Violations = append(rep.Violations, bad...)
+	}
+	found := v.explore()
+	c := &confirmer{v: v}
+	for _, f := range found {
+		rep.Flows += f.site.h.State.NumFlows()
+		rep.Ingresses += len(f.x.ingresses)
+		rep.Classes += f.x.classes
+		for _, why := range f.x.order {
+			rep.Doubts = append(rep.Doubts, Doubt{f.site.h.Name, why})
+		}
+		if err := c.confirm(rep, f); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortStableFunc(rep.Violations, func(a, b Violation) int { return int(a.Kind) - int(b.Kind) })
+	return rep, nil
+}
+
+// finding is what was found on one host.
+type finding struct {
+	site *site
+	x    *explorer
+	list []*suspicion
+}
+
+// explore does all hosts, some at a time, and returns them in order.
+func (v *verifier) explore() []finding {
+	found := make([]finding, len(v.o.Hosts))
+	next, done := make(chan int), make(chan bool)
+	workers := min(max(1, v.o.Workers), max(1, len(found)))
+	for range workers {
+		go func() {
+			for i := range next {
+				found[i] = v.host(&v.o.Hosts[i])
+			}
+			done <- true
+		}()
+	}
+	for i := range found {
+		next <- i
+	}
+	close(next)
+	for range workers {
+		<-done
+	}
+	return found
+}
+
+func (v *verifier) host(h *Host) finding {
+	x := &explorer{p: newProgram(h, v.o), h: h, index: map[string]int32{}, doubts: map[string]bool{}}
+	s := v.sites[h]
+	v.ingresses(x, s)
+	x.run()
+	u := &suspects{v: v, s: s, x: x, index: map[suspectKey]*suspicion{}}
+	u.look()
+	if len(u.list) == 0 {
+		x.nodes, x.index = nil, nil // nothing will ask for them
+	}
+	return finding{s, x, u.list}
+}
+
+// network is all switches for the interpreter.
+func (v *verifier) network() (*trace.Network, error) {
+	var hosts []trace.Host
+	for i := range v.o.Hosts {
+		h := &v.o.Hosts[i]
+		c := trace.Config{Name: h.Name, State: h.State, Unread: h.Unread}
+		for _, t := range h.Tunnels {
+			c.Ports = append(c.Ports, trace.Port{Number: t.Number, Name: t.Name, Tunnel: &trace.Tunnel{Encap: t.Encap}})
+		}
+		for n, p := range v.sites[h].places {
+			c.Ports = append(c.Ports, trace.Port{Number: n, Name: p.port.Name})
+		}
+		s, err := trace.New(c)
+		if err != nil {
+			return nil, fmt.Errorf("verify: %w", err)
+		}
+		hosts = append(hosts, trace.Host{Name: h.Name, Switch: s, TEPs: h.TEPs})
+	}
+	return trace.NewNetwork(hosts...)
+}
