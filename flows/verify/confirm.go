@@ -42,7 +42,12 @@ func (c *confirmer) confirm(rep *Report, f finding) error {
 		switch h.run() {
 		case found:
 			blamed[b] = true
-			rep.Violations = append(rep.Violations, h.is)
+			same := func(o Violation) bool {
+				return o.Kind == h.is.Kind && o.Host == h.is.Host && o.Flow == h.is.Flow && o.What == h.is.What
+			}
+			if !slices.ContainsFunc(rep.Violations, same) {
+				rep.Violations = append(rep.Violations, h.is)
+			}
 		case nothing:
 			rep.Refuted++
 		default:

@@ -31,9 +31,7 @@ func newExact(p *program, s *state) *exact {
 	}
 	if s.except != nil {
 		for v := range s.except.values {
-			if v != exceptVLAN {
-				e.not = append(e.not, []want{{s.except.slot, tern{flows.U(v), ones(uint16(s.bitsOf()))}}})
-			}
+			e.not = append(e.not, []want{{s.except.slot, tern{flows.U(v), ones(s.except.bits)}}})
 		}
 	}
 	return e

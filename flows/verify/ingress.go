@@ -139,7 +139,7 @@ func (b *builder) port(p *place) {
 	st := b.known(n)
 	st.at[vid], st.at[pcp] = tern{m: flows.VLANVID.FullMask()}, tern{m: flows.VLANPCP.FullMask()}
 	b.add(ingress{name: p.port.Name + ", untagged", port: n, network: p.network(0), state: st})
-	named := map[uint64]bool{exceptVLAN: true}
+	named := map[uint64]bool{}
 	vlans := map[uint16]bool{0: true}
 	for v := range p.vlans {
 		vlans[v] = true
@@ -153,7 +153,7 @@ func (b *builder) port(p *place) {
 	st = b.known(n)
 	st.at[vid] = tern{flows.U(tagPresent), flows.U(tagPresent)}
 	b.excepts++
-	st.except = &except{slot: vid, values: named, id: b.excepts}
+	st.except = &except{slot: vid, bits: flows.VLANVID.Bits(), values: named, id: b.excepts}
 	other := nobody
 	if p.wire {
 		other = p.whole
@@ -179,6 +179,6 @@ func (b *builder) otherKeys(t *Tunnel, known map[uint64]bool) {
 	st := b.arrives(t)
 	st.at[b.x.p.slots[flows.TunID]] = tern{}
 	b.excepts++
-	st.except = &except{slot: b.x.p.slots[flows.TunID], values: known, id: b.excepts}
+	st.except = &except{slot: b.x.p.slots[flows.TunID], bits: flows.TunID.Bits(), values: known, id: b.excepts}
 	b.add(ingress{name: t.Name + ", a key of no network here", port: t.Number, tunnel: true, network: nobody, state: st})
 }

@@ -89,9 +89,9 @@ var plants = []planted{
 	{name: "to a port that is not there", text: "table=60,priority=500,reg0=RED,dl_dst=02:00:00:00:99:99 actions=output:777", want: "proved"},
 	{name: "a key of no network", want: "isolation", says: "of no network",
 		text: "table=0,priority=400,in_port=10001,tun_id=77 actions=set_field:RED->reg0,set_field:1->reg1,goto_table:60"},
-	{name: "a key in another encapsulation", want: "isolation", says: "of no network",
+	{name: "a key in another encapsulation", want: "isolation loop", says: "of no network",
 		text: "table=0,priority=400,in_port=10002,tun_id=100 actions=set_field:RED->reg0,set_field:1->reg1,goto_table:60"},
-	{name: "another network's key arrives", want: "isolation", says: "of blue/n",
+	{name: "another network's key arrives", want: "isolation loop", says: "of blue/n",
 		text: "table=0,priority=400,in_port=10001,tun_id=100 actions=set_field:BLUE->reg0,set_field:1->reg1,goto_table:60"},
 
 	{name: "a flood to another tenant", text: "group_id=RG,type=all,bucket=actions=output:1,bucket=actions=output:2", want: "isolation", says: "reaches port b"},
@@ -108,7 +108,7 @@ var plants = []planted{
 
 	{name: "another network's key", want: "key", says: "with key 101", text: "table=90,priority=500,reg0=RED,reg2=0x10000 actions=set_field:101->tun_id,output:10001"},
 	{name: "no key", want: "key", says: "with key 0", text: "table=90,priority=500,reg0=RED,reg2=0x10000 actions=output:10001"},
-	{name: "another encapsulation", want: "key", says: "vxlan", text: "table=90,priority=500,reg0=RED,reg2=0x10000 actions=set_field:100->tun_id,output:10002"},
+	{name: "another encapsulation", want: "key loop", says: "vxlan", text: "table=90,priority=500,reg0=RED,reg2=0x10000 actions=set_field:100->tun_id,output:10002"},
 	{name: "to an address of nobody", want: "key", says: "no other host",
 		text: "table=60,priority=500,reg0=RED,dl_dst=02:00:00:00:99:99 actions=set_field:1.2.3.4->tun_dst,set_field:0x10000->reg2,goto_table:90"},
 
@@ -134,7 +134,7 @@ var plants = []planted{
 		want: "undeclared", says: "range", strict: true},
 
 	{name: "NORMAL", text: "table=60,priority=500,reg0=RED actions=NORMAL", want: "doubt", says: "NORMAL"},
-	{name: "NORMAL where nothing comes", text: "table=0,priority=35,in_port=1 actions=NORMAL", want: "doubt", says: "NORMAL"},
+	{name: "NORMAL where nothing comes", text: "table=0,priority=35,in_port=1 actions=NORMAL", want: "proved"},
 	{name: "a port by a field", text: "table=60,priority=500,reg0=RED actions=output:NXM_OF_ETH_DST[0..15]", want: "doubt", says: "not known"},
 	{name: "an action set", text: "table=60,priority=500,reg0=RED actions=write_actions(output:2)", want: "doubt", says: "action set"},
 	{name: "behind the connection tracker", want: "isolation", says: "reaches port b",
@@ -248,7 +248,7 @@ func TestAllowed(t *testing.T) {
 func TestDeclarations(t *testing.T) {
 	o := plant(t, planted{})
 	o.Hosts[0].Ports[0].Members = append(slices.Clone(o.Hosts[0].Ports[0].Members), Member{Network: "blue/n"})
-	if r := verified(t, o); !strings.HasPrefix(summary(r), "") || !slices.ContainsFunc(r.Violations, func(v Violation) bool { return v.Kind == Membership }) {
+	if r := verified(t, o); !slices.ContainsFunc(r.Violations, func(v Violation) bool { return v.Kind == Membership }) {
 		t.Errorf("a port of two networks: %s", show(r))
 	}
 	o = plant(t, planted{})

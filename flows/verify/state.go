@@ -28,6 +28,7 @@ type state struct {
 // except says which whole values a slot does not have.
 type except struct {
 	slot   slot
+	bits   uint16 // of the field, at most 64
 	values map[uint64]bool
 	id     uint16 // from 1 on, other for other values
 }
@@ -50,23 +51,17 @@ func (s *state) meets(r *row) (some, all bool) {
 		if all && !have.within(w.tern) {
 			all = false
 		}
-		if s.except != nil && s.except.slot == w.slot && s.except.values[w.v.Lo] && w.m.Lo == ^uint64(0)>>(64-s.bitsOf()) {
+		if s.except != nil && s.except.slot == w.slot && s.except.takes(have.and(w.tern)) {
 			return false, false
 		}
 	}
 	return true, all
 }
 
-// bitsOf is how wide the slot of the exception is: a VLAN ID with its bit, or a key.
-func (s *state) bitsOf() uint {
-	if s.except.values[exceptVLAN] {
-		return 13
-	}
-	return 64
+// takes reports whether a value is known whole and is one that the slot does not have.
+func (e *except) takes(t tern) bool {
+	return t.m.Lo == ^uint64(0)>>(64-e.bits) && e.values[t.v.Lo]
 }
-
-// exceptVLAN is in the values of an exception of VLAN IDs, and no VLAN ID itself.
-const exceptVLAN = 1 << 20
 
 // machine executes actions on a state. It is the same for sets that were made too
 // large and for exact ones, which follow what a field was on arrival as well.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -149,3 +150,21 @@ func TestWhatIsCompiledIsProved(t *testing.T) {
 	}
 }
 
+// BenchmarkVerify is of random overlays whose hosts have about 1,000 flows each.
+func BenchmarkVerify(b *testing.B) {
+	for _, s := range []shape{{2, 6, 130}, {20, 120, 900}, {100, 600, 4200}} {
+		o := overlay(b, random(b, s, 1))
+		o.Workers = runtime.GOMAXPROCS(0)
+		b.Run(fmt.Sprintf("hosts=%d", s.hosts), func(b *testing.B) {
+			b.ReportAllocs()
+			var r *Report
+			for b.Loop() {
+				if r = verified(b, o); !r.Proved() {
+					b.Fatal(show(r))
+				}
+			}
+			b.ReportMetric(float64(r.Flows)/float64(r.Hosts), "flows/host")
+			b.ReportMetric(float64(r.Classes), "classes")
+		})
+	}
+}
