@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ofctl-lab/ofctl-lab/flows"
 	"github.com/ofctl-lab/ofctl-lab/flows/trace"
@@ -78,6 +79,11 @@ type explorer struct {
 	order     []string // of doubts
 	key       []byte
 	scratch   state
+	alts      []alt // of the node that is expanded
+	onward    []int32
+	leaving   []event
+	nexts     slab[int32]
+	events    slab[event]
 }
 
 func (x *explorer) doubt(format string, args ...any) {
@@ -181,6 +187,7 @@ func (x *explorer) spread() {
 // expand finds what the rows of a node's table do with its packets.
 func (x *explorer) expand(n *node) {
 	t := x.p.tables[n.table]
+	x.alts = x.alts[:0]
 	covered := int32(-1) // the priority at which a row takes all that is left
 	if t != nil {
 		each(t, &n.state, func(i int32) bool {
@@ -206,8 +213,24 @@ func (x *explorer) expand(n *node) {
 	}
 	if covered < 0 {
 		x.classes++
-		n.alts = append(n.alts, alt{})
+		x.alts = append(x.alts, alt{})
 	}
+	n.alts = slices.Clone(x.alts)
+}
+
+// slab keeps many short slices together.
+type slab[T any] []T
+
+func (s *slab[T]) keep(v []T) []T {
+	if len(v) == 0 {
+		return nil
+	}
+	if len(*s)+len(v) > cap(*s) {
+		*s = make([]T, 0, max(1024, len(v)))
+	}
+	n := len(*s)
+	*s = append(*s, v...)
+	return (*s)[n:len(*s):len(*s)]
 }
 
 // each calls do for the rows of a table that a state may meet, in order, until it
@@ -242,15 +265,17 @@ func (x *explorer) alternative(n *node, r *row) {
 	for _, w := range r.wants {
 		st.at[w.slot] = st.at[w.slot].and(w.tern)
 	}
-	a := alt{row: r}
+	a := alt{row: r, next: x.onward[:0], events: x.leaving[:0]}
 	w := walker{x: x, m: machine{p: x.p, s: st}, a: &a, table: n.table}
 	w.flow(r.flow)
+	x.onward, x.leaving = a.next, a.events
+	a.next, a.events = x.nexts.keep(a.next), x.events.keep(a.events)
 	for _, to := range a.next {
 		if !has(n.next, to) {
 			n.next = append(n.next, to)
 		}
 	}
-	n.alts = append(n.alts, a)
+	x.alts = append(x.alts, a)
 }
 
 func has(s []int32, v int32) bool {

@@ -152,7 +152,7 @@ func TestWhatIsCompiledIsProved(t *testing.T) {
 
 // BenchmarkVerify is of random overlays whose hosts have about 1,000 flows each.
 func BenchmarkVerify(b *testing.B) {
-	for _, s := range []shape{{2, 6, 130}, {20, 120, 900}, {100, 600, 4200}} {
+	for _, s := range []shape{{2, 6, 90}, {20, 80, 440}, {100, 400, 2000}} {
 		o := overlay(b, random(b, s, 1))
 		o.Workers = runtime.GOMAXPROCS(0)
 		b.Run(fmt.Sprintf("hosts=%d", s.hosts), func(b *testing.B) {
