@@ -276,6 +276,15 @@ func (h *hunt) pick(e *exact) outcome {
 	if err != nil {
 		return tooMuch
 	}
+	if h.g.tunnel && h.g.key == nil {
+		// The key that was picked may be one of a network after all.
+		g := *h.g
+		if n, ok := h.c.v.byKey[tunnelKey{h.f.site.tunnels[g.port].Encap, v.lo(flows.TunID)}]; ok {
+			g.network = n
+		}
+		defer func(g *ingress) { h.g = g }(h.g)
+		h.g = &g
+	}
 	kind, what, ok := h.harm(hop, p)
 	if !ok {
 		h.misses++

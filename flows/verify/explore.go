@@ -28,7 +28,7 @@ type alt struct {
 // event is a copy that leaves.
 type event struct {
 	port        uint32
-	vid         tern
+	vid         tern // with its bit for "there is a tag"
 	key         tern
 	dst4, dst6  tern
 	moved       bool // in_port is not where the packet came in
@@ -236,7 +236,7 @@ func (s *slab[T]) keep(v []T) []T {
 // each calls do for the rows of a table that a state may meet, in order, until it
 // returns false.
 func each(t *table, s *state, do func(int32) bool) {
-	if t.by == noSlot || s.at[t.by].m.IsZero() {
+	if t.by == noSlot || s.at[t.by].m != t.full {
 		for i := range t.rows {
 			if !do(int32(i)) {
 				return
@@ -316,14 +316,20 @@ func (w *walker) flow(f *flows.Flow) {
 
 // enter sends a copy of the packet to a table.
 func (w *walker) enter(n uint8) {
+	w.unchanged()
+	w.a.next = append(w.a.next, w.x.node(n, w.m.s))
+}
+
+// unchanged doubts what a flow does after a resubmit, which may have changed anything.
+func (w *walker) unchanged() {
 	if w.called {
 		w.x.doubt("a flow does more after a resubmit, which is not reasoned about: %s", w.f)
 	}
-	w.a.next = append(w.a.next, w.x.node(n, w.m.s))
 }
 
 func (w *walker) actions(as []flows.Action) {
 	for _, a := range as {
+		w.unchanged()
 		if w.m.simple(a) {
 			continue
 		}
@@ -403,7 +409,7 @@ func (w *walker) outputReg(a flows.OutputReg) {
 	s := w.x.p.slots[a.Src.Field]
 	mask := ones(a.Src.Bits)
 	v, m := w.m.s.at[s].v.Shr(uint(a.Src.Offset)).And(mask), w.m.s.at[s].m.Shr(uint(a.Src.Offset)).And(mask)
-	if m != mask {
+	if m != mask || transport(a.Src.Field) {
 		w.x.doubt("a flow sends to a port by a field that is not known: %s", w.f)
 		return
 	}

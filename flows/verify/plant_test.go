@@ -106,6 +106,15 @@ var plants = []planted{
 	{name: "out with another network's VLAN", want: "isolation", says: "VLAN 20",
 		text: "table=90,priority=500,reg0=RED,reg2=3 actions=load:0x1014->NXM_OF_VLAN_TCI[0..12],output:3"},
 
+	{name: "a VLAN ID without a tag", want: "membership", says: "VLAN 0",
+		text: "table=90,priority=500,reg0=BLUE,reg2=3 actions=load:0x14->NXM_OF_VLAN_TCI[0..12],output:3"},
+	{name: "in_port known in part", want: "isolation", says: "reaches port b",
+		text: "table=60,priority=500,reg0=RED,dl_dst=02:00:00:00:99:99 actions=load:0->OXM_OF_IN_PORT[0..7],goto_table:61\ntable=61,priority=1,in_port=0 actions=output:2"},
+	{name: "every key", want: "isolation", says: "of no network",
+		text: "table=0,priority=400,in_port=10001 actions=set_field:RED->reg0,set_field:1->reg1,goto_table:60"},
+	{name: "the keys of one network by a mask", want: "proved",
+		text: "table=0,priority=400,in_port=10001,tun_id=100/0xffffffffffffffff actions=set_field:RED->reg0,set_field:1->reg1,goto_table:10"},
+
 	{name: "another network's key", want: "key", says: "with key 101", text: "table=90,priority=500,reg0=RED,reg2=0x10000 actions=set_field:101->tun_id,output:10001"},
 	{name: "no key", want: "key", says: "with key 0", text: "table=90,priority=500,reg0=RED,reg2=0x10000 actions=output:10001"},
 	{name: "another encapsulation", want: "key loop", says: "vxlan", text: "table=90,priority=500,reg0=RED,reg2=0x10000 actions=set_field:100->tun_id,output:10002"},
@@ -265,5 +274,42 @@ func TestDeclarations(t *testing.T) {
 	o.Hosts[1].Name = o.Hosts[0].Name
 	if _, err := Verify(o); err == nil {
 		t.Error("two hosts with one name")
+	}
+}
+
+// TestWire: a wire takes all frames of its port, whatever their tags, and is as
+// separate as any other network.
+func TestWire(t *testing.T) {
+	wire := func(text string) Overlay {
+		var part flows.Part
+		for _, line := range strings.Split(text, "\n") {
+			f, err := flows.ParseFlow(line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			part.Flows = append(part.Flows, f)
+		}
+		port := func(n uint32, name, network string) Port {
+			return Port{Number: n, Name: name, Members: []Member{{Wire: true, Network: network}}}
+		}
+		return Overlay{
+			Networks: []Network{{"w", "gre", 1}, {"other", "gre", 2}},
+			Hosts: []Host{{Name: "host0", State: flows.Flat(&part),
+				Ports: []Port{port(1, "x", "w"), port(2, "y", "w"), port(3, "z", "other")}}},
+		}
+	}
+	for text, want := range map[string]string{
+		"in_port=1 actions=output:2\nin_port=2 actions=output:1":                                   "proved",
+		"in_port=1,dl_vlan=7 actions=output:3\nin_port=2 actions=output:1":                         "isolation",
+		"in_port=1,dl_vlan=7 actions=push_vlan:0x8100,set_field:4099->vlan_vid,output:2":           "proved",
+		"in_port=1 actions=output:2,output:2":                                                      "duplicate",
+		"priority=40000,in_port=1,dl_vlan=7 actions=drop\nin_port=1,dl_vlan=7 actions=output:3":    "proved",
+		"priority=40000,in_port=1,vlan_tci=0x1000/0x1000 actions=drop\nin_port=1 actions=output:3": "isolation",
+		// A fragment is looked up as if its ports were 0, whatever was written there.
+		"in_port=1,tcp actions=set_field:81->tcp_dst,resubmit(,1)\ntable=1,tcp,tp_dst=0 actions=output:3": "doubt",
+	} {
+		if r := verified(t, wire(text)); summary(r) != want {
+			t.Errorf("%s\ngot %s, want %s: %s", text, summary(r), want, show(r))
+		}
 	}
 }

@@ -49,6 +49,7 @@ type table struct {
 	// by is the slot that most rows give a value, exact the rows for each of its
 	// values and wild those without: numbers of rows, ascending.
 	by    slot
+	full  flows.Value // all bits of it
 	exact map[uint64][]int32
 	wild  []int32
 }
@@ -193,6 +194,9 @@ func (t *table) index(p *program) {
 		if n > best || n == best && len(values) > distinct {
 			t.by, best, distinct = s, n, len(values)
 		}
+	}
+	if t.by != noSlot {
+		t.full = p.fields[t.by].FullMask()
 	}
 	t.exact = map[uint64][]int32{}
 	for i := range t.rows {

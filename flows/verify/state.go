@@ -79,7 +79,7 @@ func (m *machine) write(f flows.Field, v, mask flows.Value) {
 		m.bits(flows.VLANVID, v.And(flows.U(0x1fff)), mask.And(flows.U(0x1fff)))
 		return
 	case flows.VLANVID:
-		v, mask = v.Or(flows.U(tagPresent)), mask.Or(flows.U(0x1fff))
+		v, mask = v.Or(flows.U(tagPresent)), mask.Or(flows.U(tagPresent))
 	}
 	m.bits(f, v, mask)
 }
@@ -139,8 +139,8 @@ func (m *machine) marks(f flows.Field) {
 	}
 }
 
-// move copies bits. What comes from a field that has no slot, or goes to or from the
-// tag, is not followed.
+// move copies bits. What comes from a field that has no slot or that fragments hide, or
+// goes to the tag, is not followed.
 func (m *machine) move(a flows.Move) {
 	whole := a.Src.Field == flows.EthSrc && a.Dst.Field == flows.EthDst && a.Src.Bits == 48 && m.s.flags&renamed == 0
 	src, dst := m.p.slots[a.Src.Field], m.p.slots[a.Dst.Field]
@@ -148,7 +148,7 @@ func (m *machine) move(a flows.Move) {
 		return
 	}
 	if src == noSlot || dst == noSlot || !m.certain(a.Src.Field) || !m.certain(a.Dst.Field) ||
-		a.Dst.Field == flows.VLANVID || a.Dst.Field == flows.VLANPCP {
+		transport(a.Src.Field) || transport(a.Dst.Field) || a.Dst.Field == flows.VLANVID || a.Dst.Field == flows.VLANPCP {
 		m.forget(a.Dst.Field)
 		return
 	}

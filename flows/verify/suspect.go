@@ -90,11 +90,11 @@ func (u *suspects) events(n *node, at suspectKey, a *alt) {
 // came from.
 type route struct {
 	tunnel  *Tunnel
-	place   *place
-	network int32 // of the (port, VLAN) or of the (encapsulation, key)
-	vlan    int   // -1 when it is not known
-	fault   bool  // no key, or no peer
-	void    bool  // there is no such port, or no destination: nothing leaves
+	place   *place // of a port that is no tunnel's
+	network int32  // of the (port, VLAN) or of the (encapsulation, key)
+	vlan    int    // -1 when it is not known
+	fault   bool   // no key, or no peer
+	void    bool   // there is no such port, or no destination: nothing leaves
 }
 
 // route finds where an event leads.
@@ -114,14 +114,27 @@ func (v *verifier) route(s *site, e *event) route {
 		r.void = true
 		return r
 	}
-	switch vid := flows.U(vidBits); {
+	r.vlan = e.vlan()
+	switch {
 	case r.place.wire:
 		r.network = r.place.whole
-	case e.vid.m.And(vid) == vid:
-		r.vlan = int(e.vid.v.Lo & vidBits)
+	case r.vlan >= 0:
 		r.network = r.place.network(uint16(r.vlan))
 	}
 	return r
+}
+
+// vlan is the VLAN ID with which a copy leaves, 0 without one, -1 if it is not known. An
+// ID without the bit that says there is a tag is none.
+func (e *event) vlan() int {
+	has, id := e.vid.m.Lo, int(e.vid.v.Lo&vidBits)
+	switch {
+	case has&tagPresent != 0 && e.vid.v.Lo&tagPresent == 0:
+		return 0
+	case has&vidBits == vidBits && (id == 0 || has&tagPresent != 0):
+		return id
+	}
+	return -1
 }
 
 // peer reports whether the event goes to the tunnel endpoint of another host.
@@ -174,6 +187,7 @@ func (u *suspects) copies(n *node, at suspectKey, a *alt) {
 	spot := func(e *event) where {
 		w := where{port: e.port}
 		if u.s.tunnels[e.port] != nil {
+			w.port = 0
 			w.peer = u.v.teps[ipv4(e.dst4.v)]
 			if e.dst4.v.IsZero() {
 				w.peer = u.v.teps[ipv6(e.dst6.v)]
@@ -181,12 +195,12 @@ func (u *suspects) copies(n *node, at suspectKey, a *alt) {
 		}
 		return w
 	}
-	vid := func(e *event) tern { return tern{e.vid.v.And(flows.U(vidBits)), e.vid.m.And(flows.U(vidBits))} }
+	same := func(a, b int) bool { return a == b || a < 0 || b < 0 }
 	meet := func(e *event) {
 		w := spot(e)
 		for _, was := range seen[w] {
 			apart := was.choice != 0 && was.choice == e.choice && was.bucket != e.bucket
-			if !apart && (w.peer != nil || vid(was).agrees(vid(e))) {
+			if !apart && (w.peer != nil || same(was.vlan(), e.vlan())) {
 				u.twice(n, at, e)
 				return
 			}
