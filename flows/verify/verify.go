@@ -32,8 +32,31 @@ func (v *verifier) byName(s string) int32 {
 // Verify proves the overlay, or finds what is wrong with it. The error says what is
 // wrong with o itself: names or tunnel endpoints that are there twice.
 func Verify(o Overlay) (*Report, error) {
-	v := &verifier{o: &o, names: map[string]int32{}, byKey: map[tunnelKey]int32{}, teps: map[netip.Addr]*Host{}, sites: map[*Host]*site{}}
 	rep := &Report{Hosts: len(o.Hosts)}
+	v, err := newVerifier(&o, rep)
+	if err != nil {
+		return nil, err
+	}
+	found := v.explore()
+	c := &confirmer{v: v}
+	for _, f := range found {
+		rep.Flows += f.site.h.State.NumFlows()
+		rep.Ingresses += len(f.x.ingresses)
+		rep.Classes += f.x.classes
+		for _, why := range f.x.order {
+			rep.Doubts = append(rep.Doubts, Doubt{f.site.h.Name, why})
+		}
+		if err := c.confirm(rep, f); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortStableFunc(rep.Violations, func(a, b Violation) int { return int(a.Kind) - int(b.Kind) })
+	return rep, nil
+}
+
+// newVerifier looks o up and down, and reports where it contradicts itself.
+func newVerifier(o *Overlay, rep *Report) (*verifier, error) {
+	v := &verifier{o: o, names: map[string]int32{}, byKey: map[tunnelKey]int32{}, teps: map[netip.Addr]*Host{}, sites: map[*Host]*site{}}
 	for i, n := range o.Networks {
 		if _, twice := v.names[n.Name]; twice {
 			return nil, fmt.Errorf("verify: network %s is given twice", n.Name)
@@ -63,21 +86,7 @@ func Verify(o Overlay) (*Report, error) {
 		v.sites[h] = s
 		rep.Violations = append(rep.Violations, bad...)
 	}
-	found := v.explore()
-	c := &confirmer{v: v}
-	for _, f := range found {
-		rep.Flows += f.site.h.State.NumFlows()
-		rep.Ingresses += len(f.x.ingresses)
-		rep.Classes += f.x.classes
-		for _, why := range f.x.order {
-			rep.Doubts = append(rep.Doubts, Doubt{f.site.h.Name, why})
-		}
-		if err := c.confirm(rep, f); err != nil {
-			return nil, err
-		}
-	}
-	slices.SortStableFunc(rep.Violations, func(a, b Violation) int { return int(a.Kind) - int(b.Kind) })
-	return rep, nil
+	return v, nil
 }
 
 // finding is what was found on one host.
