@@ -79,6 +79,9 @@ var plants = []planted{
 	{name: "by a copy of registers that cannot be", want: "proved",
 		text: "table=60,priority=500,reg0=RED,in_port=1,dl_dst=02:00:00:00:99:99 actions=move:NXM_OF_ETH_SRC[0..1]->NXM_NX_REG5[4..5],goto_table:61\n" +
 			"table=61,priority=1,reg5=0x20 actions=output:2"},
+	{name: "by a copy of what is not known", want: "isolation", says: "reaches port b",
+		text: "table=60,priority=500,reg0=RED,in_port=1 actions=move:NXM_OF_ETH_DST[0..1]->NXM_NX_REG5[4..5],goto_table:61\n" +
+			"table=61,priority=1,reg5=0x30 actions=output:2"},
 	{name: "below flows that take everything", want: "proved",
 		text: "table=0,priority=35,in_port=1 actions=output:2"},
 	{name: "above one flow and below others", want: "isolation", says: "reaches port b",
