@@ -47,6 +47,7 @@ var rules = []rule{
 	{"flows", "time", "", "the algebra has no clock"},
 	{"topo", "time", "", "the overlay has no clock"},
 	{"flows", "sync", "", "the algebra has no locks"},
+	{"flows/verify", "flows/pipeline", "", "the verifier judges what a switch holds, whoever compiled it"},
 }
 
 type listed struct {
