@@ -266,7 +266,7 @@ func (x *explorer) alternative(n *node, r *row) {
 		st.at[w.slot] = st.at[w.slot].and(w.tern)
 	}
 	a := alt{row: r, next: x.onward[:0], events: x.leaving[:0]}
-	w := walker{x: x, m: machine{p: x.p, s: st}, a: &a, table: n.table}
+	w := walker{x: x, m: machine{p: x.p, s: st}, a: &a, table: n.table, groups: new(int)}
 	w.flow(r.flow)
 	x.onward, x.leaving = a.next, a.events
 	a.next, a.events = x.nexts.keep(a.next), x.events.keep(a.events)
@@ -297,6 +297,7 @@ type walker struct {
 	depth  int
 	choice uint32
 	bucket int32
+	groups *int // visited
 	called bool // a resubmit may have changed anything
 }
 
@@ -372,18 +373,24 @@ func (w *walker) conntrack(a flows.CT) {
 	w.m.simple(flows.CTClear{})
 }
 
-// maxDepth is how deep groups may be nested in Open vSwitch.
-const maxDepth = 64
+// Limits of Open vSwitch: how deep groups may be nested, and how many groups and tables
+// one packet may visit.
+const (
+	maxDepth  = 64
+	maxGroups = maxDepth * maxDepth
+)
 
 func (w *walker) group(id uint32) {
 	g := w.x.p.groups[id]
 	if g == nil {
 		return // Open vSwitch does nothing further
 	}
-	if w.depth == maxDepth {
-		w.x.doubt("groups are nested more than %d deep: %s", maxDepth, w.f)
+	if w.depth == maxDepth || *w.groups == maxGroups {
+		*w.groups = maxGroups // groups that are in each other would be followed for ever
+		w.x.doubt("groups are nested too deep, which Open vSwitch gives up as well: %s", w.f)
 		return
 	}
+	*w.groups++
 	buckets := g.Buckets
 	if g.Type == flows.GroupIndirect {
 		buckets = buckets[:min(1, len(buckets))]

@@ -145,6 +145,8 @@ var plants = []planted{
 	{name: "a foreign group", text: "group_id=7,type=all,bucket=actions=output:1\ncookie=0xfc7050100000001,table=70,priority=500,reg0=RED actions=group:7",
 		want: "undeclared", says: "range", strict: true},
 
+	{name: "groups in themselves", want: "doubt", says: "nested",
+		text: "group_id=RG,type=all,bucket=actions=group:RG,bucket=actions=group:RG"},
 	{name: "NORMAL", text: "table=60,priority=500,reg0=RED actions=NORMAL", want: "doubt", says: "NORMAL"},
 	{name: "NORMAL where nothing comes", text: "table=0,priority=35,in_port=1 actions=NORMAL", want: "proved"},
 	{name: "a port by a field", text: "table=60,priority=500,reg0=RED actions=output:NXM_OF_ETH_DST[0..15]", want: "doubt", says: "not known"},
