@@ -256,10 +256,8 @@ func (h *hunt) pick(e *exact) outcome {
 	}
 	v := &values{p: h.f.x.p, cube: cube, free: map[flows.Field]flows.Value{}}
 	host := h.f.site.h
-	var src, dst flows.Value
 	if h.g.tunnel {
-		src, dst = h.c.v.peerOf(host)
-		v.free[flows.TunIPv4Src], v.free[flows.TunIPv4Dst] = src, dst
+		v.fromPeer(h.c.v, host)
 	}
 	p, err := trace.NewPacket(h.g.port, v.frame())
 	if err != nil {
@@ -295,19 +293,25 @@ func (h *hunt) pick(e *exact) outcome {
 	return found
 }
 
-// peerOf is the tunnel endpoints of another host and of this one, as IPv4 values.
-func (v *verifier) peerOf(h *Host) (src, dst flows.Value) {
-	for _, a := range h.TEPs {
-		if a.Unmap().Is4() {
-			dst = flows.IP(a)
-		}
-	}
+// fromPeer makes the packet, as far as it is free, one that another host sent to h.
+func (w *values) fromPeer(v *verifier, h *Host) {
 	for i := range v.o.Hosts {
-		for _, a := range v.o.Hosts[i].TEPs {
-			if &v.o.Hosts[i] != h && a.Unmap().Is4() {
-				return flows.IP(a), dst
+		peer := &v.o.Hosts[i]
+		if peer == h {
+			continue
+		}
+		for _, src := range peer.TEPs {
+			for _, dst := range h.TEPs {
+				if src, dst = src.Unmap(), dst.Unmap(); src.Is4() != dst.Is4() {
+					continue
+				}
+				from, to := flows.TunIPv4Src, flows.TunIPv4Dst
+				if src.Is6() {
+					from, to = flows.TunIPv6Src, flows.TunIPv6Dst
+				}
+				w.free[from], w.free[to] = flows.IP(src), flows.IP(dst)
+				return
 			}
 		}
 	}
-	return src, dst
 }

@@ -19,7 +19,10 @@ import (
 //	host0: 1 a (red), 2 b (blue), 3 t (trunk: VLAN 10 red, VLAN 20 blue)
 //	host1: 1 c (red), 2 d (blue)
 //	host2: 1 e (red), 2 f (blue)
-func world(t testing.TB) *topo.Snapshot {
+func world(t testing.TB) *topo.Snapshot { return worldOn(t, tep) }
+
+// worldOn is the world with other tunnel endpoints.
+func worldOn(t testing.TB, tep func(int) netip.Addr) *topo.Snapshot {
 	t.Helper()
 	tx := topo.Empty().Begin()
 	for i := range 3 {
@@ -158,7 +161,11 @@ var plants = []planted{
 // plant is the overlay of the world with something planted.
 func plant(t testing.TB, p planted) Overlay {
 	t.Helper()
-	s := world(t)
+	return plantIn(t, world(t), p)
+}
+
+func plantIn(t testing.TB, s *topo.Snapshot, p planted) Overlay {
+	t.Helper()
 	o := overlay(t, s)
 	if !p.strict {
 		o.Check, o.CheckGroup = nil, nil
@@ -315,6 +322,20 @@ func TestWire(t *testing.T) {
 	} {
 		if r := verified(t, wire(text)); summary(r) != want {
 			t.Errorf("%s\ngot %s, want %s: %s", text, summary(r), want, show(r))
+		}
+	}
+}
+
+// TestOverIPv6: hosts whose tunnels go over IPv6 are proved, and not, like others.
+func TestOverIPv6(t *testing.T) {
+	s := worldOn(t, func(i int) netip.Addr { return netip.AddrFrom16([16]byte{0: 0xfd, 15: byte(1 + i)}) })
+	for _, p := range []planted{
+		{want: "proved"},
+		{text: "table=0,priority=400,in_port=10001,tun_id=77 actions=set_field:RED->reg0,set_field:1->reg1,goto_table:10", want: "isolation"},
+		{text: "table=60,priority=500,reg0=RED,dl_dst=02:00:00:00:99:99 actions=set_field:fd09::9->tun_ipv6_dst,set_field:0x10000->reg2,goto_table:90", want: "key"},
+	} {
+		if r := verified(t, plantIn(t, s, p)); summary(r) != p.want {
+			t.Errorf("%s: got %s, want %s: %s", p.text, summary(r), p.want, show(r))
 		}
 	}
 }

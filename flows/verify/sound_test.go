@@ -75,8 +75,7 @@ func packet(r *rand.Rand, v *verifier, x *explorer, h *Host, g *ingress) *trace.
 		flows.IPv4Src: one(ips...), flows.IPv4Dst: one(ips...), flows.ARPSPA: one(ips...), flows.ARPTPA: one(ips...),
 		flows.ARPSHA: one(macs...), flows.ARPOp: one(1, 2), flows.TunID: one(5, 100, 101),
 	}}
-	src, dst := v.peerOf(h)
-	w.free[flows.TunIPv4Src], w.free[flows.TunIPv4Dst] = src, dst
+	w.fromPeer(v, h)
 	if r.IntN(2) == 0 { // mostly what a port may send
 		for i := range h.Ports {
 			if m := uint64(0x020000000000 + uint64(g.port)); h.Ports[i].Number == g.port {
