@@ -108,5 +108,8 @@ func FeatureName(feature uint8) string {
 	return fmt.Sprintf("feature-%d", feature)
 }
 
+// FeaturePurpose says what a cookie's feature byte means, "" if unknown.
+func FeaturePurpose(feature uint8) string { return features[Feature(feature)].purpose }
+
 // String is the feature's name.
 func (f Feature) String() string { return FeatureName(uint8(f)) }

@@ -1,0 +1,118 @@
+package explain
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/ofctl-lab/ofctl-lab/flows"
+	"github.com/ofctl-lab/ofctl-lab/flows/trace"
+)
+
+// Tables are what a host's switch holds.
+type Tables struct {
+	Flows  []*flows.Flow
+	Groups []*flows.Group
+	Unread []trace.Unread
+	// Ports are all ports of the switch but its tunnels, which are the host's. nil
+	// means that those which the flows mention and the overlay knows are taken for all.
+	Ports []SwitchPort
+}
+
+// SwitchPort is a port of a switch.
+type SwitchPort struct {
+	Number uint32
+	Name   string
+	Down   bool
+}
+
+// maxMentioned bounds the ports that are made up because a flow mentions them.
+const maxMentioned = 1 << 16
+
+// compile makes a switch to interpret of the tables of a host.
+func (t *Tables) compile(o *Overlay, host string) (*trace.Switch, *names, error) {
+	ports := map[uint32]trace.Port{}
+	others := map[uint32]string{}
+	if t.Ports == nil {
+		t.mentioned(func(n uint32) {
+			if len(ports) < maxMentioned {
+				ports[n] = trace.Port{Number: n}
+			}
+		})
+	}
+	for _, p := range t.Ports {
+		ports[p.Number] = trace.Port{Number: p.Number, Name: p.Name, Down: p.Down}
+		others[p.Number] = p.Name
+	}
+	for _, p := range o.Ports {
+		if p.Host == host && p.OFPort != 0 {
+			was := ports[p.OFPort]
+			ports[p.OFPort] = trace.Port{Number: p.OFPort, Name: p.Name, Down: was.Down}
+		}
+	}
+	if h := o.host(host); h != nil {
+		for encap, n := range h.Tunnels {
+			ports[n] = trace.Port{Number: n, Name: encap, Tunnel: &trace.Tunnel{Encap: encap}}
+		}
+	}
+	c := trace.Config{Name: host, Unread: t.Unread, Ports: make([]trace.Port, 0, len(ports))}
+	for _, p := range ports {
+		c.Ports = append(c.Ports, p)
+	}
+	c.State = flows.Flat(&flows.Part{Flows: t.Flows, Groups: t.Groups})
+	sw, err := trace.New(c)
+	if err != nil {
+		return nil, nil, fmt.Errorf("host %s: %w", host, err)
+	}
+	return sw, o.names(host, others), nil
+}
+
+// mentioned calls yield with every port that a flow or a group names.
+func (t *Tables) mentioned(yield func(uint32)) {
+	in := func(as []flows.Action) {
+		for _, a := range as {
+			if out, ok := a.(flows.Output); ok && out.Port < flows.PortMax && out.Port != 0 {
+				yield(out.Port)
+			}
+		}
+	}
+	for _, f := range t.Flows {
+		if m, ok := f.Match.Get(flows.InPort); ok && m.Mask == flows.InPort.FullMask() {
+			yield(uint32(m.Value.Lo))
+		}
+		in(f.Apply)
+		in(f.Write)
+	}
+	for _, g := range t.Groups {
+		for _, b := range g.Buckets {
+			in(b.Actions)
+		}
+	}
+}
+
+// WithoutGroups takes the flows out that use a group which the tables do not have, and
+// counts them as not read: a dump of flows alone does not say what they do.
+func (t *Tables) WithoutGroups() {
+	has := map[uint32]bool{}
+	for _, g := range t.Groups {
+		has[g.ID] = true
+	}
+	t.Flows = slices.DeleteFunc(t.Flows, func(f *flows.Flow) bool {
+		for _, a := range slices.Concat(f.Apply, f.Write) {
+			if g, ok := a.(flows.ToGroup); ok && !has[g.ID] {
+				t.Unread = append(t.Unread, trace.Unread{Table: f.Table, Priority: f.Priority, Match: f.Match,
+					Why: fmt.Sprintf("it uses group %d, which is not in the dump; add what dump-flows --raw --groups prints", g.ID)})
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// endpoints are where a host's tunnels end.
+func (h *Host) endpoints() []netip.Addr {
+	if !h.TEP.IsValid() {
+		return nil
+	}
+	return []netip.Addr{h.TEP}
+}
