@@ -87,7 +87,8 @@ func (r rest) registerReads(a huma.API) {
 	huma.Register(a, operation("GET", "/v1/unclaimed", "get-unclaimed", "What is there but nobody declared"), r.unclaimed)
 	huma.Register(a, operation("GET", "/v1/hosts", "list-hosts", "All hosts"), r.hosts)
 	huma.Register(a, operation("GET", "/v1/hosts/{name}", "get-host", "One host"), r.host)
-	huma.Register(a, operation("GET", "/v1/hosts/{name}/flows", "get-flows", "Flows and groups, read from the host's switch"), r.flows)
+	huma.Register(a, operation("GET", "/v1/hosts/{name}/flows", "get-flows", "Flows, groups and ports, read from the host's switch, or as they are to be"), r.flows)
+	huma.Register(a, operation("POST", "/v1/ports/{name}/send", "send-frame", "Send a frame as if the guest of a port had sent it"), r.send)
 	huma.Register(a, operation("GET", "/v1/tenants", "list-tenants", "All tenants"), r.tenants)
 	huma.Register(a, operation("GET", "/v1/tenants/{name}", "get-tenant", "One tenant"), r.tenant)
 	huma.Register(a, operation("GET", "/v1/networks", "list-networks", "All networks"), r.networks)
@@ -238,22 +239,4 @@ func (r rest) port(_ context.Context, in *named) (*body[api.Port], error) {
 		out.Status.Learning.MACs = v.learnedMACs(p)
 	}
 	return &body[api.Port]{out}, nil
-}
-
-func (r rest) flows(ctx context.Context, in *named) (*body[*api.FlowDump], error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	if r.c.engine.load().Host(in.Name) == nil {
-		return nil, notFound("host", in.Name, "see ofctl-lab get hosts")
-	}
-	h := r.c.hosts.find(in.Name)
-	if h == nil || h.conn.Load() == nil {
-		return nil, api.NewProblem(http.StatusServiceUnavailable, "the switch of host "+in.Name+" is not connected",
-			api.ProblemDetail{Message: "its flows cannot be read", Location: "host " + in.Name, Hint: "run ofctl-lab dump-flows on the host itself, or see ofctl-lab describe host " + in.Name})
-	}
-	d, err := h.conn.Load().DumpAll(ctx)
-	if err != nil {
-		return nil, api.NewProblem(http.StatusServiceUnavailable, "reading the flows of host "+in.Name+": "+err.Error())
-	}
-	return &body[*api.FlowDump]{r.c.view().flowDump(in.Name, d)}, nil
 }

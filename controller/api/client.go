@@ -191,6 +191,16 @@ func (c *Client) Flows(ctx context.Context, host string) (*FlowDump, error) {
 	return get[*FlowDump](ctx, c, "/v1/hosts/"+url.PathEscape(host)+"/flows")
 }
 
+// PlannedFlows is what a host's switch is to hold, compiled from the newest revision.
+func (c *Client) PlannedFlows(ctx context.Context, host string) (*FlowDump, error) {
+	return get[*FlowDump](ctx, c, "/v1/hosts/"+url.PathEscape(host)+"/flows?planned=true")
+}
+
+// Send sends a frame through the switch as if the guest of a bound port had sent it.
+func (c *Client) Send(ctx context.Context, port string, frame []byte) (*Sent, error) {
+	return send[*Sent](ctx, c, http.MethodPost, "/v1/ports/"+url.PathEscape(port)+"/send", SendBody{Frame: frame})
+}
+
 // Wait returns when every connected host has confirmed the revision (0 means the
 // newest), or after timeout (at most 10 minutes) with Done false and the hosts
 // that have not.

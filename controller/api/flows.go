@@ -39,4 +39,26 @@ type FlowDump struct {
 	Flows   []Flow  `json:"flows" doc:"Flows, by table, priority (descending) and match"`
 	Groups  []Group `json:"groups" doc:"Groups, ascending"`
 	Foreign int     `json:"foreign" doc:"Flows of others in the switch"`
+	// Ports are absent when nobody was there to tell.
+	Ports []SwitchPort `json:"ports,omitempty" doc:"Ports of the switch, ascending, as far as they are known"`
+}
+
+// SwitchPort is a port of a switch.
+type SwitchPort struct {
+	Number   uint32  `json:"number" doc:"OpenFlow port number"`
+	Name     string  `json:"name" doc:"Name of the interface"`
+	Down     bool    `json:"down" doc:"True if the port has no link"`
+	Sent     *uint64 `json:"sent,omitempty" doc:"Packets that left by the port; absent if not counted or not read"`
+	Received *uint64 `json:"received,omitempty" doc:"Packets that came in by the port; absent if not counted or not read"`
+}
+
+// SendBody is a frame to be sent as if a port's guest had sent it.
+type SendBody struct {
+	Frame []byte `json:"frame" minLength:"14" maxLength:"65280" doc:"Ethernet frame without checksum, base64"`
+}
+
+// Sent says where a frame was put into a switch.
+type Sent struct {
+	Host   string `json:"host" doc:"Host on which the port is bound"`
+	OFPort uint32 `json:"ofport" doc:"OpenFlow port number that the switch takes the frame to come from"`
 }

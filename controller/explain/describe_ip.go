@@ -26,7 +26,7 @@ func (b *builder) ip() ([]byte, error) {
 	case target.IsValid():
 		dst = solicited(target)
 	default:
-		return nil, badPacket("say where the packet goes: %s=…", map[bool]string{false: "nw_dst", true: "ipv6_dst"}[v6])
+		return nil, badPacket("say where the packet goes, by nw_dst=… or ipv6_dst=…")
 	}
 	src, err := b.source(srcField, v6)
 	if err != nil {
@@ -34,7 +34,9 @@ func (b *builder) ip() ([]byte, error) {
 	}
 	mac, known := b.nextHop(dst)
 	if !known {
-		b.given = slices.DeleteFunc(slices.Clone(b.given), func(m flows.FieldMatch) bool { return m.Field > flows.EthType && m.Field != flows.VLANVID && m.Field != flows.VLANPCP })
+		b.given = slices.DeleteFunc(slices.Clone(b.given), func(m flows.FieldMatch) bool {
+			return m.Field > flows.EthType && m.Field != flows.VLANVID && m.Field != flows.VLANPCP
+		})
 		if !v6 {
 			b.filled("no port of %s is known to have %s, so this is the ARP request for it, which a guest sends first", b.member.Network, dst)
 			b.given = b.given.With(flows.ARPSPA, flows.IP(src))
@@ -141,7 +143,7 @@ func (b *builder) transport(proto uint8, ip gopacket.NetworkLayer) []gopacket.Se
 // icmpv6 is an echo request unless the description says otherwise.
 func (b *builder) icmpv6(ip gopacket.NetworkLayer) []gopacket.SerializableLayer {
 	kind := uint64(layers.ICMPv6TypeEchoRequest)
-	target, asked := b.given.Get(flows.NDTarget)
+	asked := b.has(flows.NDTarget)
 	if asked {
 		kind = layers.ICMPv6TypeNeighborSolicitation
 	}
@@ -159,6 +161,5 @@ func (b *builder) icmpv6(ip gopacket.NetworkLayer) []gopacket.SerializableLayer 
 		mac := b.macOf(f, b.macOf(flows.EthSrc, b.port.MAC))
 		body = append(append(body, option, 1), mac[:]...)
 	}
-	_ = target
 	return []gopacket.SerializableLayer{h, gopacket.Payload(body)}
 }

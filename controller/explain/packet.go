@@ -19,6 +19,9 @@ import (
 // a packet-out beside its header.
 const maxFrame = 1<<16 - 256
 
+// defaultPriority is that of a flow whose text has none.
+const defaultPriority = 32768
+
 // PacketError is a description of a packet that cannot be meant.
 type PacketError struct{ Err error }
 
@@ -111,7 +114,7 @@ func parseDescription(s string) (flows.Match, error) {
 	if err != nil {
 		return nil, badPacket("%q: %w", s, err)
 	}
-	if f.Table != 0 || f.Cookie != 0 || f.Priority != (&flows.Flow{Priority: 32768}).Priority || len(f.Apply) > 0 {
+	if f.Table != 0 || f.Cookie != 0 || f.Priority != defaultPriority || len(f.Apply) > 0 {
 		return nil, badPacket("%q describes a flow, not a packet: write fields only, for example icmp,nw_dst=10.1.1.2", s)
 	}
 	for _, m := range f.Match {
@@ -120,7 +123,6 @@ func parseDescription(s string) (flows.Match, error) {
 			return nil, badPacket("in_port is the port's number, which is known; leave it out")
 		case m.Field < flows.EthDst:
 			return nil, badPacket("%s is no field of a frame that comes from a port", m.Field)
-		case m.Field == flows.VLANVID && m.Mask.Lo&tciVID == 0:
 		case m.Field == flows.IPFrag, m.Field == flows.VLANTCI:
 			return nil, badPacket("%s cannot be described; give the frame itself with --frame", m.Field)
 		case m.Mask != m.Field.FullMask():

@@ -256,6 +256,25 @@ func (c *Conn) Ports(ctx context.Context) ([]PortDesc, error) {
 	return ports, nil
 }
 
+// PortStats reads the counters of all ports of the switch.
+func (c *Conn) PortStats(ctx context.Context) ([]ofp13.PortStats, error) {
+	k, err := c.request(ctx, ofp13.TypeMultipartReply, ofp13.AppendPortStatsRequest)
+	if err != nil {
+		return nil, err
+	}
+	defer c.forget(k)
+	var stats []ofp13.PortStats
+	err = c.collect(ctx, k, func(body []byte) error {
+		s, err := ofp13.DecodePortStats(body)
+		stats = append(stats, s...)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("openflow: %s: counters of the ports: %w", c.peer, err)
+	}
+	return stats, nil
+}
+
 // Describe reads how the switch describes itself.
 func (c *Conn) Describe(ctx context.Context) (ofp13.SwitchDesc, error) {
 	var d ofp13.SwitchDesc

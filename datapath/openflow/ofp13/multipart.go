@@ -16,6 +16,7 @@ const (
 	MultipartDesc        MultipartType = 0
 	MultipartFlow        MultipartType = 1
 	MultipartAggregate   MultipartType = 2
+	MultipartPortStats   MultipartType = 4
 	MultipartGroupDesc   MultipartType = 7
 	MultipartMeterConfig MultipartType = 10
 	MultipartPortDesc    MultipartType = 13
