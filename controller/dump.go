@@ -26,7 +26,7 @@ func (v *view) flowDump(host string, d *openflow.Dump) *api.FlowDump {
 		if u.Kind == "flow" {
 			out.Flows = append(out.Flows, api.Flow{
 				Table: u.Table, TableName: pipeline.TableName(u.Table), Priority: u.Priority, Cookie: u.Cookie.String(), Ours: u.Cookie.Ours(),
-				Actions: "unreadable: " + u.Err.Error(), Raw: fmt.Sprintf("# not readable: %v", u.Err),
+				Actions: "unreadable: " + u.Err.Error(), Raw: fmt.Sprintf("# not readable: table=%d, priority=%d: %v", u.Table, u.Priority, u.Err),
 			})
 		}
 	}

@@ -148,6 +148,8 @@ type LiveRow struct {
 	Name    string `json:"table_name,omitempty"`
 	Match   string `json:"match"`
 	Packets uint64 `json:"packets"`
+
+	raw string // names the counter
 }
 
 // LivePort is how many packets a port sent.
@@ -156,4 +158,6 @@ type LivePort struct {
 	Port    string `json:"port"`
 	OFPort  uint32 `json:"ofport"`
 	Packets uint64 `json:"packets"`
+	// Uncounted is true where the switch does not count.
+	Uncounted bool `json:"uncounted,omitempty"`
 }

@@ -91,8 +91,8 @@ func (t *Tables) mentioned(yield func(uint32)) {
 }
 
 // WithoutGroups takes the flows out that use a group which the tables do not have, and
-// counts them as not read: a dump of flows alone does not say what they do.
-func (t *Tables) WithoutGroups() {
+// counts them as not read; why says why the groups are missing.
+func (t *Tables) WithoutGroups(why string) {
 	has := map[uint32]bool{}
 	for _, g := range t.Groups {
 		has[g.ID] = true
@@ -101,7 +101,7 @@ func (t *Tables) WithoutGroups() {
 		for _, a := range slices.Concat(f.Apply, f.Write) {
 			if g, ok := a.(flows.ToGroup); ok && !has[g.ID] {
 				t.Unread = append(t.Unread, trace.Unread{Table: f.Table, Priority: f.Priority, Match: f.Match,
-					Why: fmt.Sprintf("it uses group %d, which is not in the dump; add what dump-flows --raw --groups prints", g.ID)})
+					Why: fmt.Sprintf("it uses group %d, %s", g.ID, why)})
 				return true
 			}
 		}
