@@ -69,6 +69,16 @@ var steps = []step{
 	{example: "ofctl-lab dump-flows host1 --raw --groups", want: `(?m)^group_id=[0-9]+,type=all,bucket=`},
 	{example: "ofctl-lab dump-flows host1 --raw", want: `(?m)^cookie=0x[0-9a-f]+, table=10, priority=`},
 
+	{example: "ofctl-lab trace red-a icmp,nw_dst=10.1.1.2", want: `(?s)→ gre key 1000001 to 192\.168\.200\.21 \(host2\).*forwarded to red-b on host2`},
+	{example: "ofctl-lab trace red-a arp,arp_tpa=10.1.1.2 --detailed", want: `forwarded to red-a on host1`},
+	{example: "ofctl-lab trace red-a icmp,nw_src=10.1.1.9,nw_dst=10.1.1.2 --minimal", want: `(?s)dropped on host1: spoofed-ipv4.*nearest: .*nw_src=10\.1\.1\.1 `},
+	{example: "ofctl-lab trace sw1-et1 icmp,dl_vlan=10,nw_src=10.1.1.8,nw_dst=10.1.1.2 --planned", want: `forwarded to red-b on host2`},
+	{example: "ofctl-lab trace red-a --frame ffffffffffff0200000000010806 -o json", want: `"feature": "spoofed-mac"`},
+	{example: "ofctl-lab trace red-a icmp,nw_dst=10.1.1.2 --live", want: `(?m)^  \+[1-9][0-9]* +host2 sent by port red-b$`},
+	{example: "ofctl-lab trace red-a icmp,nw_dst=10.1.1.2 -f configs/topologies/two-hosts.yaml --dump host1=host1.flows --dump host2=host2.flows",
+		before: "for h in host1 host2; do (ofctl-lab dump-flows $h --raw; ofctl-lab dump-flows $h --raw --groups) > $h.flows; done",
+		want:   `forwarded to red-b on host2`, after: "rm host1.flows host2.flows"},
+
 	{example: "ofctl-lab plan configs/topologies/two-hosts.yaml", want: `nothing to change`},
 	{example: "ofctl-lab lab unplug red-b", want: `unplugged from host2`},
 	{example: "ofctl-lab lab plug red-b", want: `red-b is up on host2`},

@@ -81,6 +81,7 @@ func params(t *testing.T, dir string) testscript.Params {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"answers": answers, "status": status, "namespaces": namespaces, "replace": replace, "await": await,
+			"compiled": compiled,
 		},
 	}
 }

@@ -36,20 +36,15 @@ func inBrackets(s string) string {
 	return " (" + clean(s) + ")"
 }
 
-// verdict is what becomes of the packet, in a line for each copy.
+// verdict is what becomes of the packet, in a line for each copy and each drop.
 func (p *tracePrinter) verdict(r *explain.Report) {
-	switch {
-	case r.Verdict == explain.Dropped:
-		for _, w := range r.Why {
-			p.line("%s", clean(w))
-		}
-		p.drops(r.Hop)
-	case r.Verdict == explain.Unknown:
+	if r.Verdict == explain.Unknown {
 		p.line("unknown")
-		for _, w := range r.Why {
-			p.line("  %s", clean(w))
-		}
 	}
+	for _, w := range r.Why {
+		p.line("%s", clean(w))
+	}
+	p.drops(r.Hop)
 	for _, d := range r.Deliveries {
 		s := fmt.Sprintf("forwarded to %s on %s", clean(d.Port), clean(d.Host))
 		if d.VLAN != 0 {
@@ -143,6 +138,9 @@ func (p *tracePrinter) hop(h *explain.Hop, by string) {
 	}
 }
 
+// maxColumn is how wide a cell may make its column.
+const maxColumn = 40
+
 func (p *tracePrinter) steps(steps []explain.Step) {
 	var rows [][]string
 	width := make([]int, 4)
@@ -150,7 +148,7 @@ func (p *tracePrinter) steps(steps []explain.Step) {
 		if s.Kind == explain.KindTable {
 			row := tableRow(s)
 			for i := range width {
-				width[i] = max(width[i], utf8.RuneCountInString(row[i]))
+				width[i] = min(max(width[i], utf8.RuneCountInString(row[i])), maxColumn)
 			}
 			rows = append(rows, row)
 		}
@@ -164,7 +162,7 @@ func (p *tracePrinter) steps(steps []explain.Step) {
 		case explain.KindTable:
 			text := indent
 			for i, w := range width {
-				text += rows[0][i] + strings.Repeat(" ", w-utf8.RuneCountInString(rows[0][i])+2)
+				text += rows[0][i] + strings.Repeat(" ", max(0, w-utf8.RuneCountInString(rows[0][i]))+2)
 			}
 			p.line("%s%s", text, rows[0][4])
 			rows = rows[1:]

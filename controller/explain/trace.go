@@ -144,7 +144,7 @@ func (b *branchTeller) tell(above []string) Branch {
 	b.out.Steps = []Step{}
 	b.steps(b.branch.Steps, 0, slices.Concat(above, b.out.Assumes))
 	for _, u := range b.branch.Unknown {
-		b.because("on host %s: %s", b.hop.Host, u)
+		b.because("on %s: %s", b.hop.Host, u)
 		b.unsure = true
 	}
 	switch {
@@ -164,7 +164,7 @@ func (b *branchTeller) tell(above []string) Branch {
 			}
 			b.out.Drop = &Drop{Why: why}
 		}
-		b.because("dropped on host %s: %s", b.hop.Host, b.out.Drop.Why)
+		b.because("dropped on %s: %s", b.hop.Host, b.out.Drop.Why)
 	}
 	return b.out
 }
@@ -310,7 +310,7 @@ func (b *branchTeller) behind(i int, out *Output, to *Host, assumes []string) {
 	case to != nil && b.hosts.switches[to.Name] == nil:
 		b.unsure = true
 		if err := b.hosts.missing[to.Name]; err != nil {
-			out.Void = fmt.Sprintf("unknown from here: host %s could not be read: %v", to.Name, err)
+			out.Void = fmt.Sprintf("unknown from here: %v", err)
 		} else {
 			out.Void = fmt.Sprintf("unknown from here: host %s was not read", to.Name)
 			b.unread = append(b.unread, to.Name)
