@@ -37,7 +37,7 @@ var rules = []rule{
 	{"controller", "bench", "", "what is measured does not know its benchmarks"},
 	{"bench", "cmd", "", "cmd drives the benchmarks, not the other way round"},
 	{"bench/harness", "bench/suite", "", "the harness knows no benchmark"},
-	{"controller/explain", "controller", "controller/explain", "what a packet does is explained without a controller"},
+	{"controller/explain", "controller", "", "what a packet does is explained without a controller"},
 	{"controller/explain", "datapath", "", "what a packet does is explained without a switch"},
 	{"controller/explain", "log", "", "an explanation is returned, not logged"},
 	{"controller", "cmd", "", "people drive the controller, not the other way round"},
