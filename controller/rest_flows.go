@@ -3,6 +3,7 @@ package controller
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -124,6 +125,12 @@ func count(n uint64) *uint64 {
 	return &n
 }
 
+// A frame to be sent has an Ethernet header, and fits a packet-out with its header.
+const (
+	minSent = 14
+	maxSent = 1<<16 - 256
+)
+
 type sendPost struct {
 	Name string `path:"name" maxLength:"63" doc:"Name of the port"`
 	Body api.SendBody
@@ -134,6 +141,10 @@ type sendPost struct {
 func (r rest) send(ctx context.Context, in *sendPost) (*body[api.Sent], error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	if n := len(in.Body.Frame); n < minSent || n > maxSent {
+		return nil, api.NewProblem(http.StatusUnprocessableEntity, fmt.Sprintf("the frame has %d bytes", n),
+			api.ProblemDetail{Message: "not an Ethernet frame", Location: "frame", Hint: fmt.Sprintf("send %d to %d bytes, from the destination MAC on", minSent, maxSent)})
+	}
 	v := r.c.view()
 	p := v.model.Port(in.Name)
 	if p == nil {

@@ -54,7 +54,7 @@ type SwitchPort struct {
 
 // SendBody is a frame to be sent as if a port's guest had sent it.
 type SendBody struct {
-	Frame []byte `json:"frame" minLength:"14" maxLength:"65280" doc:"Ethernet frame without checksum, base64"`
+	Frame []byte `json:"frame" doc:"Ethernet frame without checksum, 14…65280 bytes, base64"`
 }
 
 // Sent says where a frame was put into a switch.
