@@ -110,11 +110,14 @@ func ReadPcap(r io.ReadSeeker, n int) ([]byte, error) {
 
 // parseDescription reads the words of a packet, as a match of ovs-ofctl.
 func parseDescription(s string) (flows.Match, error) {
+	if strings.Contains(s, "actions=") {
+		return nil, badPacket("%q describes a flow, not a packet: leave the actions out", s)
+	}
 	f, err := flows.ParseFlow(s + " actions=drop")
 	if err != nil {
 		return nil, badPacket("%q: %w", s, err)
 	}
-	if f.Table != 0 || f.Cookie != 0 || f.Priority != defaultPriority || len(f.Apply) > 0 {
+	if f.Table != 0 || f.Cookie != 0 || f.Priority != defaultPriority {
 		return nil, badPacket("%q describes a flow, not a packet: write fields only, for example icmp,nw_dst=10.1.1.2", s)
 	}
 	for _, m := range f.Match {
