@@ -75,8 +75,11 @@ func TestDescribe(t *testing.T) {
 		if got := normal(read.String()); !strings.Contains(got, normal(c.want)) {
 			t.Errorf("%s is\n%s, want in it\n%s", c.text, got, c.want)
 		}
+		if strings.HasPrefix(c.text, "ip,") || strings.HasPrefix(c.text, "dl_type") {
+			continue // gopacket does not know what is in them
+		}
 		g := gopacket.NewPacket(p.Frame, layers.LayerTypeEthernet, gopacket.Default)
-		if e := g.ErrorLayer(); e != nil && !strings.Contains(e.Error().Error(), "not currently supported") {
+		if e := g.ErrorLayer(); e != nil {
 			t.Errorf("%s: %v", c.text, e.Error())
 		}
 	}

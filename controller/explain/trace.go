@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/ofctl-lab/ofctl-lab/flows"
 	"github.com/ofctl-lab/ofctl-lab/flows/pipeline"
@@ -129,7 +130,6 @@ type branchTeller struct {
 	names  *names
 	used   []bool // outputs that a step was found for
 	copies int
-	lost   int
 	unsure bool
 	drop   *Drop
 	out    Branch
@@ -310,7 +310,9 @@ func (b *branchTeller) behind(i int, out *Output, to *Host, assumes []string) {
 	case to != nil && b.hosts.switches[to.Name] == nil:
 		b.unsure = true
 		if err := b.hosts.missing[to.Name]; err != nil {
-			out.Void = fmt.Sprintf("unknown from here: %v", err)
+			// What to do is said where the error is reported.
+			why, _, _ := strings.Cut(err.Error(), "\n")
+			out.Void = "unknown from here: " + why
 		} else {
 			out.Void = fmt.Sprintf("unknown from here: host %s was not read", to.Name)
 			b.unread = append(b.unread, to.Name)
