@@ -96,7 +96,8 @@ func (s *onlineSource) overlay(ctx context.Context) (*explain.Overlay, error) {
 		o.Hosts = append(o.Hosts, e)
 	}
 	for _, n := range networks {
-		o.Networks = append(o.Networks, explain.Network{Name: n.FullName(), ID: topo.ID(n.ID), Encap: n.Encap, Key: n.Key, Subnets: n.Subnets})
+		o.Networks = append(o.Networks, explain.Network{Name: n.FullName(), ID: topo.ID(n.ID), Encap: n.Encap, Key: n.Key, Subnets: n.Subnets,
+			Allocated: n.KeyAllocated, Wire: n.Type == "wire"})
 	}
 	for _, p := range ports {
 		mac, err := topo.ParseMAC(p.MAC)

@@ -117,6 +117,12 @@ func (b *builder) chooseNetwork() error {
 	is := func(vlan uint16) func(Membership) bool {
 		return func(m Membership) bool { return m.VLAN == vlan && m.Tagged == (vlan != 0) }
 	}
+	if m, ok := b.overlay.wire(b.port); ok {
+		b.member = m
+		b.member.VLAN = uint16(b.get(flows.VLANVID, 0) & tciVID)
+		b.member.Tagged = b.member.VLAN != 0
+		return nil
+	}
 	if b.has(flows.VLANVID) {
 		vlan := uint16(b.get(flows.VLANVID, 0) & tciVID)
 		if i := slices.IndexFunc(all, is(vlan)); i >= 0 {

@@ -90,6 +90,53 @@ func normal(s string) string {
 	return strings.NewReplacer("udp_src", "tp_src", "udp_dst", "tp_dst", "tcp_src", "tp_src", "tcp_dst", "tp_dst", "tcp_flags=0x002", "tcp_flags=syn", "tcp_flags=+syn", "tcp_flags=syn").Replace(s)
 }
 
+// TestRecogniseDoesNotGuess: a key that the controller chose says nothing; the port
+// whose MAC is in a row shows its network, and the network's key then the tunnel port.
+func TestRecogniseDoesNotGuess(t *testing.T) {
+	parse := func(lines ...string) *Tables {
+		tables := &Tables{}
+		for _, l := range lines {
+			f, err := flows.ParseFlow(l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tables.Flows = append(tables.Flows, f)
+		}
+		return tables
+	}
+	key := "cookie=0x0fc7010100000063, in_port=77,tun_id=7 actions=set_field:99->reg0,goto_table:10"
+	member := "cookie=0x0fc704010000000b, table=60,reg0=99,dl_dst=02:00:00:00:00:01 actions=set_field:4->reg2,goto_table:90"
+	for _, c := range []struct {
+		allocated bool
+		lines     []string
+		id        topo.ID
+		tunnel    uint32
+	}{
+		{false, []string{key}, 99, 77},
+		{true, []string{key}, 0, 0},
+		{true, []string{key, member}, 99, 77},
+	} {
+		o := world()
+		o.Networks[0].Allocated = c.allocated
+		o.Recognise(map[string]*Tables{"host1": parse(c.lines...)})
+		if o.Networks[0].ID != c.id || o.Hosts[0].Tunnels["gre"] != c.tunnel || o.Networks[1].ID != 0 {
+			t.Errorf("allocated %v, %d rows: %+v, tunnels %v", c.allocated, len(c.lines), o.Networks, o.Hosts[0].Tunnels)
+		}
+	}
+}
+
+func TestWireTakesEveryTag(t *testing.T) {
+	o := world()
+	o.Networks[0].Wire = true
+	p, err := Describe(o, "a", "icmp,dl_vlan=30,nw_dst=10.1.1.2")
+	if err != nil || p.Network != "red/web" || vlanOf(p.Frame) != 30 {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	if again, err := FromFrame(o, "a", p.Frame); err != nil || again.Network != "red/web" {
+		t.Errorf("%+v, %v", again, err)
+	}
+}
+
 func TestDescribeRefuses(t *testing.T) {
 	for _, c := range []struct{ port, text, want string }{
 		{"z", "icmp,nw_dst=10.1.1.2", "no port"},

@@ -34,6 +34,10 @@ type Network struct {
 	Encap   string
 	Key     uint32
 	Subnets []netip.Prefix
+	// Allocated says that the controller chose the key.
+	Allocated bool
+	// Wire is a cable between two ports: it carries every frame, whatever its tag.
+	Wire bool
 }
 
 // Port is a port and where it is.
@@ -180,6 +184,15 @@ func (n *names) networkOf(f *flows.Flow) string {
 		return n.network(id)
 	}
 	return ""
+}
+
+// wire is the network of a port that is an end of a wire.
+func (o *Overlay) wire(p *Port) (Membership, bool) {
+	if len(p.Networks) != 1 {
+		return Membership{}, false
+	}
+	n := o.network(p.Networks[0].Network)
+	return p.Networks[0], n != nil && n.Wire
 }
 
 // holder is the port that has an address in a network.

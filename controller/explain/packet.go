@@ -51,6 +51,10 @@ func FromFrame(o *Overlay, port string, frame []byte) (*Prepared, error) {
 		return nil, badPacket("a frame of %d bytes: it has to have from %d (its Ethernet header alone) to %d", len(frame), trace.MinFrame, maxFrame)
 	}
 	out := &Prepared{Port: p, Frame: frame}
+	if m, ok := o.wire(p); ok {
+		out.Network = m.Network
+		return out, nil
+	}
 	vlan := vlanOf(frame)
 	for _, m := range p.Networks {
 		if m.VLAN == vlan && m.Tagged == (vlan != 0) {

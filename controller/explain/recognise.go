@@ -20,7 +20,8 @@ func FromSnapshot(s *topo.Snapshot) *Overlay {
 		o.Hosts = append(o.Hosts, Host{Name: h.Name, ID: h.ID, TEP: h.TEP, Tunnels: tunnels})
 	}
 	for _, n := range s.Networks() {
-		o.Networks = append(o.Networks, Network{Name: n.FullName(), ID: n.ID, Encap: n.Encap.String(), Key: n.Key, Subnets: n.Subnets})
+		o.Networks = append(o.Networks, Network{Name: n.FullName(), ID: n.ID, Encap: n.Encap.String(), Key: n.Key, Subnets: n.Subnets,
+			Allocated: n.KeyAllocated, Wire: n.Type == topo.TypeWire})
 	}
 	for _, p := range s.Ports() {
 		e := Port{Name: p.Name, ID: p.ID, MAC: p.MAC, Networks: memberships(p)}
@@ -79,6 +80,9 @@ func (r *recogniser) clear() {
 	}
 	for i := range r.o.Networks {
 		r.o.Networks[i].ID = 0
+		if r.o.Networks[i].Allocated {
+			r.o.Networks[i].Key = 0
+		}
 	}
 	for i := range r.o.Ports {
 		p := &r.o.Ports[i]
@@ -112,7 +116,12 @@ func (r *recogniser) key(h *Host, c pipeline.Clue) bool {
 	var fits []*Network
 	for i := range r.o.Networks {
 		n := &r.o.Networks[i]
-		if n.Key != c.Key || n.ID != 0 && n.ID != c.Network {
+		switch {
+		case n.ID != 0 && n.ID != c.Network:
+			continue
+		case n.Key == c.Key, n.Key == 0 && n.ID != 0:
+			// A key that the controller chose is not in the file: only its ID shows the network.
+		default:
 			continue
 		}
 		if t, known := h.Tunnels[n.Encap]; known && t != c.OFPort {
