@@ -123,7 +123,7 @@ func segmentPart(parts map[flows.PartID]*flows.Part, h *topo.Host, seg *topo.Seg
 	r := &rows{owner: n.ID}
 	var tunnel uint32
 	for _, m := range seg.Members {
-		if isRemote(m, h) || len(peersOf(m, h)) > 0 {
+		if isRemote(m, h) || isStandbyElsewhere(m, h) {
 			tunnel = h.Tunnel(n.Encap)
 			break
 		}
@@ -218,7 +218,7 @@ func crossParts(parts map[flows.PartID]*flows.Part, h *topo.Host, segments []*to
 				meter, owner := meterOf(h, here)
 				wanted[flows.PartID{Owner: uint32(owner), Aspect: aspectMeter}] = func(r *rows) { learnMeter(r, meter) }
 			}
-			for _, peer := range peersOf(m, h) {
+			for peer := range peersOf(m, h) {
 				id := flows.PartID{Owner: uint32(peer.ID), Aspect: aspectPeer}
 				if wanted[id] == nil {
 					wanted[id] = func(r *rows) { spoofGuardPeer(r, peer.TEP) }

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"iter"
 	"net/netip"
 
 	"github.com/ofctl-lab/ofctl-lab/flows"
@@ -77,15 +78,22 @@ func tells(here *topo.Member) bool { return here.Learned != nil || isAwaited(her
 
 // peersOf are the other hosts from which frames of the member may come, those that
 // can be reached: its own and, while it is being migrated, the one on standby.
-func peersOf(m *topo.Member, h *topo.Host) []*topo.Host {
-	var out []*topo.Host
-	if isRemote(m, h) {
-		out = append(out, m.Host)
+func peersOf(m *topo.Member, h *topo.Host) iter.Seq[*topo.Host] {
+	return func(yield func(*topo.Host) bool) {
+		if isRemote(m, h) && !yield(m.Host) {
+			return
+		}
+		if isStandbyElsewhere(m, h) {
+			yield(m.Standby.Host)
+		}
 	}
-	if s := m.Standby.Host; s != nil && s.Name != h.Name && s.TEP.IsValid() {
-		out = append(out, s)
-	}
-	return out
+}
+
+// isStandbyElsewhere reports whether the member is on standby on another host than
+// h, which can be reached.
+func isStandbyElsewhere(m *topo.Member, h *topo.Host) bool {
+	s := m.Standby.Host
+	return s != nil && s.Name != h.Name && s.TEP.IsValid()
 }
 
 // isRemote reports whether the member is on another host that can be reached. A

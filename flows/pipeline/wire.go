@@ -60,7 +60,7 @@ func (w *wire) end(m, far *topo.Member) {
 	if here == nil {
 		return
 	}
-	if len(peersOf(far, w.h)) > 0 && (w.in == nil || isLocal(m, w.h)) {
+	if (isRemote(far, w.h) || isStandbyElsewhere(far, w.h)) && (w.in == nil || isLocal(m, w.h)) {
 		// Of two local ends, what is in effect here goes before what is on standby.
 		w.in = here
 	}
