@@ -62,8 +62,13 @@ lab-vm-down: build ## remove every trace of the lab of make lab-vm
 guest-image: ## build the test guests' kernel and initramfs into bin/guest (from Debian packages, none is installed)
 	@.ci/guest-image
 
+# Who is not root cannot install anything: then the suites say what they lack.
+.PHONY: test-deps
+test-deps:
+	@[ "$$(id -u)" != 0 ] || .ci/deps lab test
+
 .PHONY: test
-test: check unit packet bench-smoke ## everything: check, unit, packet, bench-smoke (this is what CI runs)
+test: test-deps check unit packet bench-smoke ## everything: check, unit, packet, bench-smoke (this is what CI runs)
 
 .PHONY: check
 check: $(STATICCHECK) generate-check ## gofmt, go vet, staticcheck, generated files, the peers' build
