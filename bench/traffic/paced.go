@@ -29,12 +29,12 @@ type Paced struct {
 	path     path
 	interval time.Duration
 	stop     chan struct{}
+	arrival  chan struct{} // of size one: something has come since it was looked at
 	running  sync.WaitGroup
 
 	mu      sync.Mutex
 	sent    uint64         // guarded by mu
 	arrived map[uint64]int // guarded by mu: how often, by number
-	last    time.Time      // guarded by mu: of the newest arrival
 	refused error          // guarded by mu: why the newest that could not be sent was not
 	err     error          // guarded by mu: why no more is received
 }
@@ -75,7 +75,7 @@ func startPaced(over path, rate int) (*Paced, error) {
 	if rate < 1 || rate > 10_000 {
 		return nil, errors.Join(fmt.Errorf("%d datagrams a second; use 1 to 10000", rate), over.Close())
 	}
-	p := &Paced{path: over, interval: time.Second / time.Duration(rate), stop: make(chan struct{}), arrived: map[uint64]int{}}
+	p := &Paced{path: over, interval: time.Second / time.Duration(rate), stop: make(chan struct{}), arrival: make(chan struct{}, 1), arrived: map[uint64]int{}}
 	p.running.Go(p.send)
 	p.running.Go(p.receive)
 	return p, nil
@@ -179,9 +179,12 @@ func (p *Paced) receive() {
 		}
 		if n < p.sent { // what a guest answers may be anything
 			p.arrived[n]++
-			p.last = time.Now()
 		}
 		p.mu.Unlock()
+		select {
+		case p.arrival <- struct{}{}:
+		default: // one is waiting to be noticed
+		}
 	}
 }
 
@@ -208,19 +211,36 @@ func (p *Paced) Counts() (PacedCounts, error) {
 
 // More waits until n more datagrams than now have arrived.
 func (p *Paced) More(ctx context.Context, n int) error {
-	before := p.numArrived()
+	if arrived, err := p.more(ctx, p.numArrived, n); err != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return errors.Join(fmt.Errorf("%d of %d more datagrams have arrived: %w", arrived, n, err), p.refused, p.err)
+	}
+	return nil
+}
+
+// more waits until what is counted is n more than now, and returns how many more it is.
+func (p *Paced) more(ctx context.Context, count func() int, n int) (int, error) {
+	before := count()
 	tick := time.NewTicker(p.interval)
 	defer tick.Stop()
-	for p.numArrived() < before+n {
+	for {
+		now := count() - before
+		if now >= n {
+			return now, nil
+		}
 		select {
 		case <-ctx.Done():
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			return errors.Join(fmt.Errorf("%d of %d more datagrams have arrived: %w", len(p.arrived)-before, n, context.Cause(ctx)), p.refused, p.err)
+			return now, context.Cause(ctx)
 		case <-tick.C:
 		}
 	}
-	return nil
+}
+
+func (p *Paced) numSent() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return int(p.sent)
 }
 
 func (p *Paced) numArrived() int {
@@ -238,16 +258,14 @@ func (p *Paced) End() (PacedCounts, error) {
 	default:
 	}
 	close(p.stop)
-	ended := time.Now()
-	for quiet := false; !quiet; {
-		p.mu.Lock()
-		since := p.last
-		p.mu.Unlock()
-		if since.Before(ended) {
-			since = ended
-		}
-		if quiet = time.Since(since) >= silence; !quiet {
-			time.Sleep(silence - time.Since(since))
+	quiet := time.NewTimer(silence)
+	defer quiet.Stop()
+	for waiting := true; waiting; {
+		select {
+		case <-p.arrival:
+			quiet.Reset(silence)
+		case <-quiet.C:
+			waiting = false
 		}
 	}
 	err := p.path.Close()

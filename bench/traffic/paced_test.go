@@ -34,11 +34,7 @@ func TestPacedArrivesAndLoses(t *testing.T) {
 	if _, err := b.Configure("eth0", netdev.LinkConfig{State: netdev.Down}); err != nil {
 		t.Fatal(err)
 	}
-	gone, err := p.Counts()
-	for c := gone; err == nil && c.Sent < gone.Sent+20; c, err = p.Counts() {
-		time.Sleep(p.interval)
-	}
-	if err != nil {
+	if _, err := p.more(ctx, p.numSent, 20); err != nil {
 		t.Fatal(err)
 	}
 	if c, err := p.End(); err != nil || c.Lost < 15 {
@@ -67,10 +63,7 @@ func TestPacedEcho(t *testing.T) {
 	if _, err := b.Configure("eth0", netdev.LinkConfig{State: netdev.Down}); err != nil {
 		t.Fatal(err)
 	}
-	for c := before; err == nil && c.Sent < before.Sent+100; c, err = p.Counts() {
-		time.Sleep(p.interval)
-	}
-	if err != nil {
+	if _, err := p.more(ctx, p.numSent, 100); err != nil {
 		t.Fatal(err)
 	}
 	if c, err := p.End(); err != nil || c.Lost < 50 {
