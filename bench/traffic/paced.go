@@ -177,13 +177,16 @@ func (p *Paced) receive() {
 			p.mu.Unlock()
 			return
 		}
-		if n < p.sent { // what a guest answers may be anything
+		ours := n < p.sent // what a guest answers may be anything
+		if ours {
 			p.arrived[n]++
 		}
 		p.mu.Unlock()
-		select {
-		case p.arrival <- struct{}{}:
-		default: // one is waiting to be noticed
+		if ours {
+			select {
+			case p.arrival <- struct{}{}:
+			default: // one is waiting to be noticed
+			}
 		}
 	}
 }
