@@ -10,11 +10,9 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
-)
 
-// consoleEscape leaves the console: Ctrl-], as with telnet and virsh.
-const consoleEscape = 0x1d
+	"github.com/ofctl-lab/ofctl-lab/datapath/libvirt"
+)
 
 func newLabConsole(a *app) *cobra.Command {
 	var log bool
@@ -60,12 +58,12 @@ func (a *app) copyFile(path string) error {
 }
 
 // console connects the terminal, or whatever is read and written instead, to conn.
-func (a *app) console(ctx context.Context, conn net.Conn) error {
-	restore, err := rawTerminal(a.in)
+func (a *app) console(ctx context.Context, conn net.Conn) (err error) {
+	restore, err := a.rawTerminal()
 	if err != nil {
 		return err
 	}
-	defer restore()
+	defer func() { err = errors.Join(err, restore()) }()
 	a.progress("connected; leave with Ctrl-]\r")
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
@@ -86,13 +84,14 @@ func (a *app) console(ctx context.Context, conn net.Conn) error {
 	return err
 }
 
-// copyTyped copies what is typed, to the escape or the end.
+// copyTyped copies what is typed, to the end or to the key that also leaves a console
+// under libvirt.
 func copyTyped(to io.Writer, from io.Reader) error {
 	buf := make([]byte, 1024)
 	for {
 		n, err := from.Read(buf)
 		part := buf[:n]
-		i := bytes.IndexByte(part, consoleEscape)
+		i := bytes.IndexByte(part, libvirt.Escape)
 		if i >= 0 {
 			part = part[:i]
 		}
@@ -106,27 +105,4 @@ func copyTyped(to io.Writer, from io.Reader) error {
 			return err
 		}
 	}
-}
-
-// rawTerminal makes a terminal give each key as it is typed; anything else stays
-// as it is.
-func rawTerminal(in any) (restore func(), err error) {
-	if !isTerminal(in) {
-		return func() {}, nil
-	}
-	fd := int(in.(*os.File).Fd())
-	was, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-	if err != nil {
-		return nil, fmt.Errorf("terminal: %w", err)
-	}
-	raw := *was // as cfmakeraw(3)
-	raw.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
-	raw.Oflag &^= unix.OPOST
-	raw.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
-	raw.Cflag = raw.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
-	raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
-	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &raw); err != nil {
-		return nil, fmt.Errorf("terminal: %w", err)
-	}
-	return func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, was) }, nil
 }

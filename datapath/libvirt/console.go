@@ -33,11 +33,7 @@ type Streams struct {
 // In ends, the rest is only shown. A Read of In may outlive Console, since nothing
 // can end it.
 func (c *Conn) Console(ctx context.Context, name string, s Streams, sharing ConsoleSharing) error {
-	d, err := c.lookup(ctx, name)
-	if err != nil {
-		return err
-	}
-	state, err := c.state(ctx, d)
+	d, state, err := c.find(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ func (c *Conn) define(ctx context.Context, d Definition, existed bool, undo *und
 	}
 	before := ""
 	if existed {
-		if before, err = c.inactiveXML(ctx, want.Name); err != nil {
+		if before, err = c.DomainXML(ctx, want.Name); err != nil {
 			return "", err
 		}
 	} else {
@@ -103,7 +103,7 @@ func (c *Conn) define(ctx context.Context, d Definition, existed bool, undo *und
 	if !existed {
 		return Defined, nil
 	}
-	after, err := c.inactiveXML(ctx, want.Name)
+	after, err := c.DomainXML(ctx, want.Name)
 	switch {
 	case err != nil:
 		return "", err

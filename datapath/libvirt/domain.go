@@ -122,6 +122,16 @@ func (c *Conn) lookup(ctx context.Context, name string) (golibvirt.Domain, error
 	return ask(ctx, c, "look for domain "+name, func(l *golibvirt.Libvirt) (golibvirt.Domain, error) { return l.DomainLookupByName(name) })
 }
 
+// find is the domain of that name, and its state.
+func (c *Conn) find(ctx context.Context, name string) (golibvirt.Domain, State, error) {
+	d, err := c.lookup(ctx, name)
+	if err != nil {
+		return d, "", err
+	}
+	state, err := c.state(ctx, d)
+	return d, state, err
+}
+
 func (c *Conn) state(ctx context.Context, d golibvirt.Domain) (State, error) {
 	n, err := ask(ctx, c, "look at domain "+d.Name, func(l *golibvirt.Libvirt) (int32, error) {
 		n, _, err := l.DomainGetState(d, 0)
@@ -134,18 +144,13 @@ func (c *Conn) xml(ctx context.Context, d golibvirt.Domain, flags golibvirt.Doma
 	return ask(ctx, c, "read domain "+d.Name, func(l *golibvirt.Libvirt) (string, error) { return l.DomainGetXMLDesc(d, flags) })
 }
 
-// inactiveXML is a domain's document as its next start has it.
-func (c *Conn) inactiveXML(ctx context.Context, name string) (string, error) {
+// DomainXML is a domain's document as its next start has it.
+func (c *Conn) DomainXML(ctx context.Context, name string) (string, error) {
 	d, err := c.lookup(ctx, name)
 	if err != nil {
 		return "", err
 	}
 	return c.xml(ctx, d, golibvirt.DomainXMLInactive)
-}
-
-// DomainXML is a domain's document as its next start has it.
-func (c *Conn) DomainXML(ctx context.Context, name string) (string, error) {
-	return c.inactiveXML(ctx, name)
 }
 
 // NetworkXMLs are the documents of those of the networks that there are, of all if none
@@ -175,11 +180,7 @@ func (c *Conn) NetworkXMLs(ctx context.Context, names ...string) ([]string, erro
 
 // Start starts a domain. One that runs is left as it is.
 func (c *Conn) Start(ctx context.Context, name string) error {
-	d, err := c.lookup(ctx, name)
-	if err != nil {
-		return err
-	}
-	state, err := c.state(ctx, d)
+	d, state, err := c.find(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -207,7 +208,7 @@ func (c *Conn) Start(ctx context.Context, name string) error {
 
 // Virt is what a domain runs on at its next start: kvm, or qemu for emulation.
 func (c *Conn) Virt(ctx context.Context, name string) (string, error) {
-	document, err := c.inactiveXML(ctx, name)
+	document, err := c.DomainXML(ctx, name)
 	if err != nil {
 		return "", err
 	}
@@ -302,11 +303,7 @@ const (
 
 // Undefine makes libvirt forget a domain that is off.
 func (c *Conn) Undefine(ctx context.Context, name string, what Forgetting) error {
-	d, err := c.lookup(ctx, name)
-	if err != nil {
-		return err
-	}
-	state, err := c.state(ctx, d)
+	d, state, err := c.find(ctx, name)
 	if err != nil {
 		return err
 	}

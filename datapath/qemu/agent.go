@@ -153,11 +153,8 @@ func (a *Agent) Execute(ctx context.Context, command string, arguments, result a
 	if m.Error != nil {
 		return fmt.Errorf("guest agent: %s: %w", command, m.Error)
 	}
-	if result == nil {
-		return nil
-	}
-	if err := json.Unmarshal(m.Return, result); err != nil {
-		return fmt.Errorf("guest agent: %s: its result: %w: %s", command, err, clip(m.Return))
+	if err := decodeResult(m.Return, result); err != nil {
+		return fmt.Errorf("guest agent: %s: %w", command, err)
 	}
 	return nil
 }

@@ -258,11 +258,19 @@ func (q *QMP) Execute(ctx context.Context, command string, arguments, result any
 	if r.err != nil {
 		return fmt.Errorf("QMP: %s: %w", command, r.err)
 	}
+	if err := decodeResult(r.result, result); err != nil {
+		return fmt.Errorf("QMP: %s: %w", command, err)
+	}
+	return nil
+}
+
+// decodeResult decodes what a command has returned into result, unless that is nil.
+func decodeResult(returned json.RawMessage, result any) error {
 	if result == nil {
 		return nil
 	}
-	if err := json.Unmarshal(r.result, result); err != nil {
-		return fmt.Errorf("QMP: %s: its result: %w: %s", command, err, clip(r.result))
+	if err := json.Unmarshal(returned, result); err != nil {
+		return fmt.Errorf("its result: %w: %s", err, clip(returned))
 	}
 	return nil
 }

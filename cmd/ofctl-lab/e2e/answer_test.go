@@ -12,11 +12,7 @@ import (
 
 // answerTopology has the same four guests in two networks: of red all that are
 // declared are answered for, of blue those that are bound.
-const answerTopology = `
-underlay: {subnet: 192.168.200.0/24, mtu: 1500}
-hosts:
-  - {name: host1, tep: 192.168.200.20}
-  - {name: host2, tep: 192.168.200.21}
+const answerTopology = twoHosts + `
 tenants:
   - name: red
     networks:

@@ -18,12 +18,7 @@ import (
 // host1 and host4.
 func floodTopology() string {
 	var b strings.Builder
-	b.WriteString(`
-underlay: {subnet: 192.168.200.0/24, mtu: 1500}
-hosts:
-  - {name: host1, tep: 192.168.200.20}
-  - {name: host2, tep: 192.168.200.21}
-  - {name: host3, tep: 192.168.200.22}
+	b.WriteString(threeHosts + `
   - {name: host4, tep: 192.168.200.23}
 tenants:
   - name: amber

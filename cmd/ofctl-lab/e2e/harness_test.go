@@ -83,6 +83,17 @@ type testLab struct {
 	hosts []string
 }
 
+// twoHosts and threeHosts are how the topologies of most tests begin.
+const (
+	twoHosts = `
+underlay: {subnet: 192.168.200.0/24, mtu: 1500}
+hosts:
+  - {name: host1, tep: 192.168.200.20}
+  - {name: host2, tep: 192.168.200.21}`
+	threeHosts = twoHosts + `
+  - {name: host3, tep: 192.168.200.22}`
+)
+
 // up brings up the lab of a topology, whose name it chooses, and takes it down at
 // the end of the test: topology is the file's text from "underlay:" on. suffix
 // tells the labs of one test process apart.

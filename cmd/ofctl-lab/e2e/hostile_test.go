@@ -23,12 +23,7 @@ import (
 
 // hostileTopology has a network on host1 and host3, whose traffic must not notice
 // what happens to host2 and to the controller.
-const hostileTopology = `
-underlay: {subnet: 192.168.200.0/24, mtu: 1500}
-hosts:
-  - {name: host1, tep: 192.168.200.20}
-  - {name: host2, tep: 192.168.200.21}
-  - {name: host3, tep: 192.168.200.22}
+const hostileTopology = threeHosts + `
 tenants:
   - name: red
     networks:

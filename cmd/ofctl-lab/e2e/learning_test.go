@@ -20,11 +20,7 @@ import (
 
 // learningTopology has ports behind which stations come and go, among ports that
 // are what they declare, and a second tenant with the same addresses.
-const learningTopology = `
-underlay: {subnet: 192.168.200.0/24, mtu: 1500}
-hosts:
-  - {name: host1, tep: 192.168.200.20}
-  - {name: host2, tep: 192.168.200.21}
+const learningTopology = twoHosts + `
 tenants:
   - name: red
     networks:

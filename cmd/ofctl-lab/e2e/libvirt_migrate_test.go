@@ -12,12 +12,7 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
 )
 
-const libvirtMigrateTopology = `
-underlay: {subnet: 192.168.200.0/24, mtu: 1500}
-hosts:
-  - {name: host1, tep: 192.168.200.20}
-  - {name: host2, tep: 192.168.200.21}
-  - {name: host3, tep: 192.168.200.22}
+const libvirtMigrateTopology = threeHosts + `
 tenants:
   - name: red
     networks:

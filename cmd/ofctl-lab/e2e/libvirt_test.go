@@ -39,11 +39,7 @@ func guestImage(t *testing.T) string {
 }
 
 // The guest has no host, so that the lab does not start it.
-const libvirtTopology = `
-underlay: {subnet: 192.168.200.0/24, mtu: 1500}
-hosts:
-  - {name: host1, tep: 192.168.200.20}
-  - {name: host2, tep: 192.168.200.21}
+const libvirtTopology = twoHosts + `
 tenants:
   - name: red
     networks:

@@ -21,12 +21,7 @@ import (
 
 // migrationTopology has a guest to be migrated from host1 to host2, one beside it on
 // each of the two, and one on a third host.
-const migrationTopology = `
-underlay: {subnet: 192.168.200.0/24, mtu: 1500}
-hosts:
-  - {name: host1, tep: 192.168.200.20}
-  - {name: host2, tep: 192.168.200.21}
-  - {name: host3, tep: 192.168.200.22}
+const migrationTopology = threeHosts + `
 tenants:
   - name: red
     networks:
@@ -386,12 +381,7 @@ func TestControllerKilledDuringAMigration(t *testing.T) {
 }
 
 // vmMigrationTopology has a virtual machine that is sent to from a third host.
-const vmMigrationTopology = `
-underlay: {subnet: 192.168.200.0/24, mtu: 1500}
-hosts:
-  - {name: host1, tep: 192.168.200.20}
-  - {name: host2, tep: 192.168.200.21}
-  - {name: host3, tep: 192.168.200.22}
+const vmMigrationTopology = threeHosts + `
 tenants:
   - name: red
     networks:

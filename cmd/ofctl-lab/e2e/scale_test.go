@@ -28,11 +28,7 @@ func scaleEncap(n int) string { return encaps[n%len(encaps)] }
 
 func scaleTopology() string {
 	var b strings.Builder
-	b.WriteString(`
-underlay: {subnet: 192.168.200.0/24, mtu: 1500}
-hosts:
-  - {name: host1, tep: 192.168.200.20}
-  - {name: host2, tep: 192.168.200.21}
+	b.WriteString(twoHosts + `
 tenants:
   - name: many
     networks:

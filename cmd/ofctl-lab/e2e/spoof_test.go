@@ -13,11 +13,7 @@ import (
 
 // spoofTopology has two hosts; red has IPv4 and IPv6 addresses, blue IPv4 only,
 // and only host1 has a port of red/solo.
-const spoofTopology = `
-underlay: {subnet: 192.168.200.0/24, mtu: 1500}
-hosts:
-  - {name: host1, tep: 192.168.200.20}
-  - {name: host2, tep: 192.168.200.21}
+const spoofTopology = twoHosts + `
 tenants:
   - name: red
     networks:

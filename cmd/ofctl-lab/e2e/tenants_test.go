@@ -40,11 +40,7 @@ func (w twins) key(tenant string) uint32 {
 // twinTopology has, per encapsulation and tenant, ports a on host1, b and c on host2.
 func twinTopology() string {
 	var b strings.Builder
-	b.WriteString(`
-underlay: {subnet: 192.168.200.0/24, mtu: 1500}
-hosts:
-  - {name: host1, tep: 192.168.200.20}
-  - {name: host2, tep: 192.168.200.21}
+	b.WriteString(twoHosts + `
 tenants:
 `)
 	for _, tenant := range []string{"red", "blue"} {

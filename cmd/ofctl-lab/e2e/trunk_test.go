@@ -14,11 +14,7 @@ import (
 
 // trunkTopology has three trunk guests that call the same networks by different
 // VLAN IDs: left's 20 is blue, right's 20 is red.
-const trunkTopology = `
-underlay: {subnet: 192.168.200.0/24, mtu: 1500}
-hosts:
-  - {name: host1, tep: 192.168.200.20}
-  - {name: host2, tep: 192.168.200.21}
+const trunkTopology = twoHosts + `
 tenants:
   - name: red
     networks:

@@ -17,11 +17,7 @@ import (
 // nine NICs, of which the first is a trunk of two tenants' networks, in GRE and in
 // VXLAN, and an untagged one; two wires between the leaves are bonded by LACP, and
 // on the bonds are bridges that speak STP. %[1]s is the guests' image.
-const leafTopology = `
-underlay: {subnet: 192.168.200.0/24, mtu: 1500}
-hosts:
-  - {name: host1, tep: 192.168.200.20}
-  - {name: host2, tep: 192.168.200.21}
+const leafTopology = twoHosts + `
 tenants:
   - name: red
     networks:
