@@ -180,12 +180,11 @@ func (k *carrier) step(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	r := &carrierRound{carrier: k, ports: map[uint32]openflow.PortDesc{}, held: mine, links: links{}, note: map[string]bool{}, now: time.Now()}
+	r := &carrierRound{carrier: k, ports: map[uint32]openflow.PortDesc{}, held: mine, links: links{}, now: time.Now()}
 	for _, p := range ports {
 		r.ports[p.Number] = p
 	}
 	err = r.run(ctx, ends)
-	k.show(r.links)
 	for _, e := range ends {
 		if e.far != nil && e.far.Host.Name != k.h.name {
 			if far := k.hosts.find(e.far.Host.Name); far != nil && r.changed {

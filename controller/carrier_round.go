@@ -16,8 +16,6 @@ type carrierRound struct {
 	ports map[uint32]openflow.PortDesc
 	held  map[string]bool // devices that are held down
 	links links
-	// note are the devices of which it is to be noted that they are held, or not.
-	note map[string]bool
 	// changed says that another end may have to do something.
 	changed bool
 }

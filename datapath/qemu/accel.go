@@ -34,7 +34,7 @@ const (
 // note says why, in words for people.
 func FindAccel(ctx context.Context) (found Accel, note string, err error) {
 	if _, err := os.Stat("/dev/kvm"); err != nil {
-		return TCG, "there is no /dev/kvm: guests run under TCG, about ten times slower", nil
+		return TCG, "there is no /dev/kvm: guests run under TCG, much slower", nil
 	}
 	err = Probe(ctx, KVM)
 	switch {
@@ -43,7 +43,7 @@ func FindAccel(ctx context.Context) (found Accel, note string, err error) {
 	case ctx.Err() != nil:
 		return "", "", ctx.Err()
 	}
-	return TCG, fmt.Sprintf("KVM does not work here (%v): guests run under TCG, about ten times slower", err), nil
+	return TCG, fmt.Sprintf("KVM does not work here (%v): guests run under TCG, much slower", err), nil
 }
 
 // Probe runs a tiny machine with the accelerator, and is an error if that does

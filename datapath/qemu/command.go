@@ -48,7 +48,7 @@ type Accel = guest.Accel
 // The accelerators.
 const (
 	KVM = guest.AccelKVM
-	TCG = guest.AccelTCG // about ten times slower
+	TCG = guest.AccelTCG // qemu itself: much slower
 )
 
 // Options are what a command line depends on besides the machine.
