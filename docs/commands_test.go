@@ -127,7 +127,8 @@ var steps = []step{
 
 // vmSteps run the examples that need virtual machines, in a lab of their own.
 var vmSteps = []step{
-	{example: "ofctl-lab lab console vm1 --log", before: "ofctl-lab lab up configs/topologies/two-kvm-hosts.yaml", want: `BusyBox`},
+	{example: "ofctl-lab lab console vm1 --log", before: "ofctl-lab lab up configs/topologies/two-kvm-hosts.yaml",
+		want: `Command line: .*hostname=vm1`}, // the shell may start after the guest answers
 	{example: "ofctl-lab lab console vm1", want: `connected; leave with Ctrl-\]`},
 	{example: "ofctl-lab lab exec host1/vm1 -- ping -c 1 10.1.1.2", want: `1 packets received`},
 	{example: "ofctl-lab lab reboot vm1", want: `guest vm1 on host1: answers for 10.1.1.1`},
