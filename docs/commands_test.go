@@ -79,6 +79,13 @@ var steps = []step{
 		before: "for h in host1 host2; do (ofctl-lab dump-flows $h --raw; ofctl-lab dump-flows $h --raw --groups) > $h.flows; done",
 		want:   `forwarded to red-b on host2`, after: "rm host1.flows host2.flows"},
 
+	{example: "ofctl-lab verify", want: `(?m)^isolated: 3 networks on host1, host2$`},
+	{example: "ofctl-lab verify host1 -o json", want: `"verdict": "isolated"`},
+	{example: "ofctl-lab verify --planned", want: `(?m)^  isolation +holds `},
+	{example: "ofctl-lab verify -f configs/topologies/two-hosts.yaml --dump host1=host1.flows --dump host2=host2.flows",
+		before: "for h in host1 host2; do (ofctl-lab dump-flows $h --raw; ofctl-lab dump-flows $h --raw --groups) > $h.flows; done",
+		want:   `(?m)^isolated: 3 networks on host1, host2$`, after: "rm host1.flows host2.flows"},
+
 	{example: "ofctl-lab plan configs/topologies/two-hosts.yaml", want: `nothing to change`},
 	{example: "ofctl-lab lab unplug red-b", want: `unplugged from host2`},
 	{example: "ofctl-lab lab plug red-b", want: `red-b is up on host2`},

@@ -70,7 +70,7 @@ Exit status: 0 success, 1 failure, 2 wrong usage, 3 there is a difference.`,
 	pf.String("config", "", fmt.Sprintf("configuration file (default %s if it exists)", config.DefaultFile))
 	root.AddCommand(
 		newController(a), newLab(a), newPlan(a), newApply(a), newGet(a), newDescribe(a), newDelete(a),
-		newAttach(a), newDetach(a), newMigrate(a), newHost(a), newGuest(a), newDumpFlows(a), newTrace(a), newDoctor(a), newBench(a), newVersion(a), newReference(a),
+		newAttach(a), newDetach(a), newMigrate(a), newHost(a), newGuest(a), newDumpFlows(a), newTrace(a), newVerify(a), newDoctor(a), newBench(a), newVersion(a), newReference(a),
 	)
 	return root
 }

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/ofctl-lab/ofctl-lab/controller/explain"
 	"github.com/ofctl-lab/ofctl-lab/flows/trace"
@@ -17,11 +15,10 @@ import (
 
 // traceOptions are the flags of trace.
 type traceOptions struct {
+	sourceOptions
 	frame, pcap       string
 	packet            int
-	planned, live     bool
-	dumps             []string
-	topology          string
+	live              bool
 	minimal, detailed bool
 	raw               bool
 	ct                []string
@@ -71,10 +68,8 @@ followed every way, each with what it assumes. What cannot be decided is unknown
 	fl.StringVar(&o.frame, "frame", "", "the frame in hexadecimal, from the destination MAC on")
 	fl.StringVar(&o.pcap, "pcap", "", "the capture (pcap or pcapng) that has the frame")
 	fl.IntVar(&o.packet, "packet", 1, "with --pcap: which packet, from 1")
-	fl.BoolVar(&o.planned, "planned", false, "by the flows that the switches are to hold")
+	o.addFlags(cmd)
 	fl.BoolVar(&o.live, "live", false, "also send the frame, and report what was counted")
-	fl.StringArrayVar(&o.dumps, "dump", nil, "flows and groups of a host from a file, as HOST=FILE; may be repeated")
-	fl.StringVarP(&o.topology, "file", "f", "", "with --dump: the topology file that has the names")
 	fl.BoolVar(&o.minimal, "minimal", false, "the verdict only")
 	fl.BoolVar(&o.detailed, "detailed", false, "also the packet on every host, the actions, and groups bucket by bucket")
 	fl.BoolVar(&o.raw, "raw", false, "also the flows as ovs-ofctl prints them")
@@ -103,12 +98,9 @@ func (o *traceOptions) check(args []string) error {
 		return usagef("--minimal and --detailed exclude each other")
 	case o.live && (o.planned || len(o.dumps) > 0):
 		return usagef("--live compares with the flows in the switches: it excludes --planned and --dump")
-	case o.planned && len(o.dumps) > 0:
-		return usagef("--planned and --dump exclude each other")
-	case len(o.dumps) > 0 && o.topology == "":
-		return usagef("--dump needs the topology file, which has the names: -f FILE")
-	case len(o.dumps) == 0 && o.topology != "":
-		return usagef("-f is for --dump; without it the names are the controller's")
+	}
+	if err := o.sourceOptions.check(); err != nil {
+		return err
 	}
 	_, err := o.conns()
 	return err
@@ -141,24 +133,13 @@ func (o *traceOptions) conns() ([]trace.Conn, error) {
 	return []trace.Conn{c}, nil
 }
 
-// traceSource is where flows are read.
-type traceSource interface {
-	// name is the Source of the report.
-	name() string
-	// read is what the switch of a host holds. With tables there may be an error all the
-	// same, which says what of them could not be read.
-	read(ctx context.Context, host string) (*explain.Tables, error)
-}
-
 func (a *app) trace(cmd *cobra.Command, o traceOptions, args []string) error {
 	ctx := cmd.Context()
-	overlay, source, err := a.traceSource(cmd, o)
+	overlay, source, err := a.flowSource(cmd, o.sourceOptions)
 	if err != nil {
 		return err
 	}
-	if on, ok := source.(*onlineSource); ok {
-		defer on.Close()
-	}
+	defer source.Close()
 	var names []string
 	for _, p := range overlay.Ports {
 		names = append(names, p.Name)
@@ -225,7 +206,7 @@ func readCapture(file string, n int) ([]byte, error) {
 
 // tracer reads the hosts that a packet comes to, and no others.
 type tracer struct {
-	source  traceSource
+	source  flowSource
 	hosts   *explain.Hosts
 	packet  *explain.Prepared
 	options trace.Options
@@ -261,17 +242,7 @@ func (t *tracer) run(ctx context.Context) (*explain.Report, error) {
 // readAll reads hosts at once. One that cannot be read is missed, and said to be in
 // the error in the end.
 func (t *tracer) readAll(ctx context.Context, hosts []string) error {
-	read := make([]*explain.Tables, len(hosts))
-	errs := make([]error, len(hosts))
-	var g errgroup.Group
-	g.SetLimit(maxDumps)
-	for i, h := range hosts {
-		g.Go(func() error {
-			read[i], errs[i] = t.source.read(ctx, h)
-			return nil
-		})
-	}
-	_ = g.Wait() // errors are in errs, by host
+	read, errs := readHosts(ctx, t.source, hosts)
 	for i, h := range hosts {
 		if errs[i] != nil {
 			t.bad = append(t.bad, errs[i])
@@ -285,13 +256,4 @@ func (t *tracer) readAll(ctx context.Context, hosts []string) error {
 		}
 	}
 	return ctx.Err()
-}
-
-// hostFile is the two sides of HOST=FILE.
-func hostFile(s string) (host, file string, err error) {
-	host, file, ok := strings.Cut(s, "=")
-	if !ok || host == "" || file == "" {
-		return "", "", usagef("--dump %q is not HOST=FILE, for example host1=host1.flows", s)
-	}
-	return host, file, nil
 }

@@ -25,6 +25,8 @@ type Host struct {
 	TEP  netip.Addr
 	// Tunnels are the OpenFlow numbers of the tunnel ports by encapsulation.
 	Tunnels map[string]uint32
+	// OtherTunnels are those of which nobody knows the encapsulation.
+	OtherTunnels []uint32
 }
 
 // Network is a network.
@@ -51,6 +53,47 @@ type Port struct {
 	Host   string
 	OFPort uint32
 	Why    string
+	// Standby is where else the port is while it is being migrated.
+	Standby Place
+}
+
+// Place is an OpenFlow port of a host; the zero Place is none.
+type Place struct {
+	Host   string
+	OFPort uint32
+}
+
+// at is the port's OpenFlow number on a host, 0 if it is not there.
+func (p *Port) at(host string) uint32 {
+	switch host {
+	case p.Host:
+		return p.OFPort
+	case p.Standby.Host:
+		return p.Standby.OFPort
+	}
+	return 0
+}
+
+// Place says where a port is, to an overlay that was recognised from flows and may not
+// show it.
+func (o *Overlay) Place(port, host string, ofport uint32) error {
+	p := o.port(port)
+	switch {
+	case p == nil:
+		return fmt.Errorf("there is no port %s", port)
+	case o.host(host) == nil:
+		return fmt.Errorf("there is no host %s", host)
+	}
+	for i := range o.Ports {
+		if other := &o.Ports[i]; other != p && other.at(host) == ofport {
+			return fmt.Errorf("port %d of host %s is %s by its flows", ofport, host, other.Name)
+		}
+	}
+	if p.Host != "" && (p.Host != host || p.OFPort != ofport) {
+		return fmt.Errorf("port %s is port %d of host %s by the flows there", port, p.OFPort, p.Host)
+	}
+	p.Host, p.OFPort, p.Why = host, ofport, ""
+	return nil
 }
 
 // Membership is a port's part in one network.
@@ -137,9 +180,9 @@ func (o *Overlay) names(host string, others map[uint32]string) *names {
 			n.ports[number] = encap
 		}
 	}
-	for _, p := range o.Ports {
-		if p.Host == host && p.OFPort != 0 {
-			n.ports[p.OFPort] = p.Name
+	for i := range o.Ports {
+		if number := o.Ports[i].at(host); number != 0 {
+			n.ports[number] = o.Ports[i].Name
 		}
 	}
 	n.options = pipeline.FormatOptions(n.network, func(number uint32) string { return n.ports[number] })

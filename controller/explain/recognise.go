@@ -28,6 +28,9 @@ func FromSnapshot(s *topo.Snapshot) *Overlay {
 		if b := s.Bindings(p.Name); len(b) > 0 {
 			e.Host, e.OFPort = b[0].Host, b[0].OFPort
 		}
+		if m, ok := s.Migration(p.Name); ok {
+			e.Standby = Place{m.Standby.Host, m.Standby.OFPort}
+		}
 		o.Ports = append(o.Ports, e)
 	}
 	return o
@@ -66,6 +69,32 @@ func (o *Overlay) Recognise(tables map[string]*Tables) {
 	// encapsulations have shows the tunnel port, and the tunnel port the network.
 	for r.pass() {
 	}
+	for i := range o.Hosts {
+		r.otherTunnels(&o.Hosts[i])
+	}
+}
+
+// otherTunnels finds the tunnel ports that no network's key has shown. One that is left
+// of as many as there are encapsulations is that of the encapsulation that is left.
+func (r *recogniser) otherTunnels(h *Host) {
+	all := 0
+	for _, c := range r.clues[h.Name] {
+		if c.Kind == pipeline.ClueTunnel {
+			if all++; h.encap(c.OFPort) == "" {
+				h.OtherTunnels = append(h.OtherTunnels, c.OFPort)
+			}
+		}
+	}
+	encaps := []string{topo.GRE.String(), topo.VXLAN.String(), topo.Geneve.String()}
+	if all != len(encaps) || len(h.OtherTunnels) != 1 {
+		return
+	}
+	for _, e := range encaps {
+		if _, known := h.Tunnels[e]; !known {
+			h.Tunnels[e], h.OtherTunnels = h.OtherTunnels[0], nil
+			return
+		}
+	}
 }
 
 type recogniser struct {
@@ -86,7 +115,7 @@ func (r *recogniser) clear() {
 	}
 	for i := range r.o.Ports {
 		p := &r.o.Ports[i]
-		p.ID, p.Host, p.OFPort, p.Why = 0, "", 0, "no dump has a flow that sends to its MAC "+p.MAC.String()
+		p.ID, p.Host, p.OFPort, p.Standby, p.Why = 0, "", 0, Place{}, "no dump has a flow that sends to its MAC "+p.MAC.String()
 	}
 }
 
@@ -132,10 +161,10 @@ func (r *recogniser) key(h *Host, c pipeline.Clue) bool {
 		}
 		fits = append(fits, n)
 	}
-	if len(fits) != 1 || fits[0].ID != 0 && h.Tunnels[fits[0].Encap] != 0 {
+	if len(fits) != 1 || fits[0].ID != 0 && fits[0].Key != 0 && h.Tunnels[fits[0].Encap] != 0 {
 		return false
 	}
-	fits[0].ID, h.Tunnels[fits[0].Encap] = c.Network, c.OFPort
+	fits[0].ID, fits[0].Key, h.Tunnels[fits[0].Encap] = c.Network, c.Key, c.OFPort
 	return true
 }
 

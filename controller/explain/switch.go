@@ -26,6 +26,9 @@ type SwitchPort struct {
 	Down   bool
 }
 
+// otherTunnel is the name, and the encapsulation, of a tunnel port of which nobody knows it.
+const otherTunnel = "tunnel"
+
 // maxMentioned bounds the ports that are made up because a flow mentions them.
 const maxMentioned = 1 << 16
 
@@ -44,15 +47,17 @@ func (t *Tables) compile(o *Overlay, host string) (*trace.Switch, *names, error)
 		ports[p.Number] = trace.Port{Number: p.Number, Name: p.Name, Down: p.Down}
 		others[p.Number] = p.Name
 	}
-	for _, p := range o.Ports {
-		if p.Host == host && p.OFPort != 0 {
-			was := ports[p.OFPort]
-			ports[p.OFPort] = trace.Port{Number: p.OFPort, Name: p.Name, Down: was.Down}
+	for i := range o.Ports {
+		if n := o.Ports[i].at(host); n != 0 {
+			ports[n] = trace.Port{Number: n, Name: o.Ports[i].Name, Down: ports[n].Down}
 		}
 	}
 	if h := o.host(host); h != nil {
 		for encap, n := range h.Tunnels {
 			ports[n] = trace.Port{Number: n, Name: encap, Tunnel: &trace.Tunnel{Encap: encap}}
+		}
+		for _, n := range h.OtherTunnels {
+			ports[n] = trace.Port{Number: n, Name: otherTunnel, Tunnel: &trace.Tunnel{Encap: otherTunnel}}
 		}
 	}
 	c := trace.Config{Name: host, Unread: t.Unread, Ports: make([]trace.Port, 0, len(ports))}

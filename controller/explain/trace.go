@@ -307,7 +307,7 @@ func (b *branchTeller) behind(i int, out *Output, to *Host, assumes []string) {
 		out.Next = next
 		b.copies += len(b.deliveries) - before
 		b.unsure = b.unsure || verdict == Unknown
-	case to != nil && b.hosts.switches[to.Name] == nil:
+	case to != nil && b.hosts.names[to.Name] == nil:
 		b.unsure = true
 		if err := b.hosts.missing[to.Name]; err != nil {
 			// What to do is said where the error is reported.

@@ -15,6 +15,7 @@ const (
 	ClueKey    ClueKind = iota + 1 // Network has Key behind the tunnel port OFPort
 	ClueMember                     // the port with the ID Owner has MAC in Network, behind OFPort (0: on another host)
 	ClueHost                       // the host that holds the flow has the ID Owner
+	ClueTunnel                     // OFPort is a tunnel port
 )
 
 // Clue is what a compiled flow tells about the numbers of the overlay that it was
@@ -45,6 +46,9 @@ func ClueOf(f *flows.Flow) (Clue, bool) {
 		switch {
 		case ok && hasIn && network != 0:
 			c.Kind, c.Network, c.Key, c.OFPort = ClueKey, network, uint32(key), uint32(in)
+			return c, true
+		case hasIn && Feature(f.Cookie.Feature()) == DropUnknownKey:
+			c.Kind, c.OFPort = ClueTunnel, uint32(in)
 			return c, true
 		case len(f.Match) == 0:
 			c.Kind = ClueHost

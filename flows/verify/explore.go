@@ -33,6 +33,7 @@ type event struct {
 	dst4, dst6  tern
 	moved       bool // in_port is not where the packet came in
 	answered    bool
+	readdressed bool   // the tunnel's destination is not where the packet came to
 	choice      uint32 // the group that selects one of its buckets, 0 if none does
 	bucket      int32  // which
 	flow        *flows.Flow
@@ -451,7 +452,8 @@ func (w *walker) send(port uint32) {
 	s, p := w.m.s, w.x.p
 	at := func(f flows.Field) tern { return s.at[p.slots[f]] }
 	e := event{port: port, vid: at(flows.VLANVID), key: at(flows.TunID), dst4: at(flows.TunIPv4Dst), dst6: at(flows.TunIPv6Dst),
-		moved: s.flags&moved != 0, answered: s.flags&answered != 0, choice: w.choice, bucket: w.bucket, flow: w.f}
+		moved: s.flags&moved != 0, answered: s.flags&answered != 0,
+		readdressed: s.flags&readdressed != 0, choice: w.choice, bucket: w.bucket, flow: w.f}
 	if port == flows.PortInPort {
 		e.throughPort = true
 		if e.moved {

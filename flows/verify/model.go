@@ -37,7 +37,9 @@ type Host struct {
 	Tunnels []Tunnel
 	// Ports are all other ports of the bridge. Those of nobody have no Members. The
 	// bridge's local port need not be given.
-	Ports  []Port
+	Ports []Port
+	// State is what the switch holds. Of a host without one nothing is proved, and only
+	// its endpoints count.
 	State  *flows.State
 	Unread []trace.Unread
 }
@@ -88,6 +90,28 @@ const (
 	numKinds
 )
 
+// Property is what holds where nothing is of the kind.
+func (k Kind) Property() string {
+	return [...]string{
+		"no packet reaches a port of another network, and none of no network reaches any",
+		"each (port, VLAN) and each (encapsulation, key) is of one network at most, and no port is sent a VLAN that it does not carry",
+		"nothing leaves by a tunnel but under its network's key, and to another host",
+		"nothing that came by a tunnel leaves by one",
+		"no port gets a packet twice, and no sender its own",
+		"no packet is taken by a flow that breaks the declarations of the tables",
+		"",
+	}[min(k, numKinds)]
+}
+
+// Kinds are all kinds.
+func Kinds() []Kind {
+	out := make([]Kind, numKinds)
+	for i := range out {
+		out[i] = Kind(i)
+	}
+	return out
+}
+
 // String is the kind as a word.
 func (k Kind) String() string {
 	return [...]string{"isolation", "membership", "key", "loop", "duplicate", "undeclared", "kind?"}[min(k, numKinds)]
@@ -119,6 +143,7 @@ type Doubt struct {
 
 // Report is the result.
 type Report struct {
+	// Hosts are those that have a State.
 	Hosts int
 	Flows int
 	// Ingresses are the (port, VLAN) and (tunnel, key) that packets were followed from.

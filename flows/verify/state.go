@@ -11,10 +11,10 @@ const (
 
 // Flags of a state.
 const (
-	moved    uint8 = 1 << iota // in_port is no longer where the packet came in
-	renamed                    // eth_src is no longer the sender's
-	answered                   // eth_dst is the sender's eth_src
-	broken                     // a field has a value that is not followed
+	moved       uint8 = 1 << iota // in_port is no longer where the packet came in
+	renamed                       // eth_src is no longer the sender's
+	answered                      // eth_dst is the sender's eth_src
+	readdressed                   // tun_dst is no longer what it was on arrival
 )
 
 // state is a set of packets on their way: what is known of each slot. except is a list
@@ -136,6 +136,8 @@ func (m *machine) marks(f flows.Field) {
 		m.s.flags |= renamed
 	case flows.EthDst:
 		m.s.flags &^= answered
+	case flows.TunIPv4Dst, flows.TunIPv6Dst:
+		m.s.flags |= readdressed
 	}
 }
 

@@ -162,6 +162,8 @@ func (u *suspects) judge(g *ingress, e *event, r route) (Kind, bool) {
 		return u.judge(g, &back, u.v.route(u.s, &back))
 	}
 	switch {
+	case r.tunnel != nil && toItself(g, e):
+		return 0, false
 	case r.tunnel != nil && g.tunnel:
 		return Loop, true
 	case g.network == nobody:
@@ -176,6 +178,10 @@ func (u *suspects) judge(g *ingress, e *event, r route) (Kind, bool) {
 	}
 	return Duplicate, e.port == g.port && !e.answered && (r.vlan == g.vlan || g.vlan < 0)
 }
+
+// toItself reports whether a tunnel would end where the packet came out of one: Open vSwitch
+// sends nothing then.
+func toItself(g *ingress, e *event) bool { return g.tunnel && !e.readdressed }
 
 // copies looks for two copies of one packet in the same place.
 func (u *suspects) copies(n *node, at suspectKey, a *alt) {
@@ -227,7 +233,8 @@ func (u *suspects) copies(n *node, at suspectKey, a *alt) {
 func (u *suspects) twice(n *node, at suspectKey, e *event) {
 	at.port = e.port
 	for g := range u.x.ingresses {
-		if n.from.has(g) && (e.moved || e.port != u.x.ingresses[g].port) {
+		in := &u.x.ingresses[g]
+		if n.from.has(g) && (e.moved || e.port != in.port) && !(u.s.tunnels[e.port] != nil && toItself(in, e)) {
 			u.add(Duplicate, at, g, e.flow)
 		}
 	}

@@ -32,7 +32,7 @@ func (v *verifier) byName(s string) int32 {
 // Verify proves the overlay, or finds what is wrong with it. The error says what is
 // wrong with o itself: names or tunnel endpoints that are there twice.
 func Verify(o Overlay) (*Report, error) {
-	rep := &Report{Hosts: len(o.Hosts)}
+	rep := &Report{}
 	v, err := newVerifier(&o, rep)
 	if err != nil {
 		return nil, err
@@ -40,6 +40,7 @@ func Verify(o Overlay) (*Report, error) {
 	found := v.explore()
 	c := &confirmer{v: v}
 	for _, f := range found {
+		rep.Hosts++
 		rep.Flows += f.site.h.State.NumFlows()
 		rep.Ingresses += len(f.x.ingresses)
 		rep.Classes += f.x.classes
@@ -96,15 +97,21 @@ type finding struct {
 	list []*suspicion
 }
 
-// explore does all hosts, some at a time, and returns them in order.
+// explore does all hosts that have a State, some at a time, and returns them in order.
 func (v *verifier) explore() []finding {
-	found := make([]finding, len(v.o.Hosts))
+	var hosts []*Host
+	for i := range v.o.Hosts {
+		if h := &v.o.Hosts[i]; h.State != nil {
+			hosts = append(hosts, h)
+		}
+	}
+	found := make([]finding, len(hosts))
 	next, done := make(chan int), make(chan bool)
 	workers := min(max(1, v.o.Workers), max(1, len(found)))
 	for range workers {
 		go func() {
 			for i := range next {
-				found[i] = v.host(&v.o.Hosts[i])
+				found[i] = v.host(hosts[i])
 			}
 			done <- true
 		}()
@@ -137,6 +144,9 @@ func (v *verifier) network() (*trace.Network, error) {
 	var hosts []trace.Host
 	for i := range v.o.Hosts {
 		h := &v.o.Hosts[i]
+		if h.State == nil {
+			continue
+		}
 		c := trace.Config{Name: h.Name, State: h.State, Unread: h.Unread}
 		for _, t := range h.Tunnels {
 			c.Ports = append(c.Ports, trace.Port{Number: t.Number, Name: t.Name, Tunnel: &trace.Tunnel{Encap: t.Encap}})

@@ -96,7 +96,8 @@ hosts:
 
 // up brings up the lab of a topology, whose name it chooses, and takes it down at
 // the end of the test: topology is the file's text from "underlay:" on. suffix
-// tells the labs of one test process apart.
+// tells the labs of one test process apart. Before anything is sent, what the
+// switches hold is proved to keep the networks apart.
 func up(t *testing.T, suffix, topology string) *testLab {
 	t.Helper()
 	if err := missing(); err != nil {
@@ -130,6 +131,7 @@ func up(t *testing.T, suffix, topology string) *testLab {
 	}
 	t.Cleanup(l.api.Close)
 	t.Cleanup(func() { l.explain(t) })
+	l.mustVerify(t)
 	return l
 }
 

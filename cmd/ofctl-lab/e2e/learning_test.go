@@ -103,6 +103,7 @@ func TestLearning(t *testing.T) {
 	t.Run("ends flooding", func(t *testing.T) { learningEndsFlooding(t, l) })
 	t.Run("moves", func(t *testing.T) { learnedMACMoves(t, l) })
 	t.Run("declared MACs stay", func(t *testing.T) { declaredMACsStay(t, l) })
+	t.Run("networks stay apart", func(t *testing.T) { l.mustVerify(t) })
 	t.Run("invalid sources", func(t *testing.T) { invalidSources(t, l) })
 	t.Run("outlives the controller", func(t *testing.T) { learnedOutlivesTheController(t, l) })
 	t.Run("gone with the port", func(t *testing.T) { learnedGoesWithThePort(t, l) })

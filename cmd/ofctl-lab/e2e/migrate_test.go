@@ -184,6 +184,9 @@ func (l *testLab) on(t *testing.T, port, host, standby string) {
 		return s.State == api.StateMigrating && s.Host == host && s.Standby != nil && s.Standby.Host == standby && s.Standby.Ready
 	})
 	l.settled(t)
+	if standby != "" {
+		l.mustVerify(t)
+	}
 }
 
 // allHold is what all hosts hold.

@@ -8,9 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spf13/cobra"
-
-	"github.com/ofctl-lab/ofctl-lab/controller/api"
 	"github.com/ofctl-lab/ofctl-lab/controller/explain"
 	"github.com/ofctl-lab/ofctl-lab/flows"
 	"github.com/ofctl-lab/ofctl-lab/flows/trace"
@@ -18,24 +15,6 @@ import (
 
 // maxBadLines is how many lines of a dump are said to be wrong at most.
 const maxBadLines = 10
-
-// traceSource is where the flows are read, and what is known of the overlay there.
-func (a *app) traceSource(cmd *cobra.Command, o traceOptions) (*explain.Overlay, traceSource, error) {
-	if len(o.dumps) > 0 {
-		return a.offline(o)
-	}
-	d, err := a.daemon(cmd)
-	if err != nil {
-		return nil, nil, err
-	}
-	s := &onlineSource{daemon: d, planned: o.planned, dumps: map[string]*api.FlowDump{}}
-	overlay, err := s.overlay(cmd.Context())
-	if err != nil {
-		d.Close()
-		return nil, nil, err
-	}
-	return overlay, s, nil
-}
 
 // offlineSource is what was dumped to files.
 type offlineSource struct {
@@ -45,6 +24,8 @@ type offlineSource struct {
 
 func (s *offlineSource) name() string { return "dumps" }
 
+func (s *offlineSource) Close() {}
+
 func (s *offlineSource) read(_ context.Context, host string) (*explain.Tables, error) {
 	t := s.tables[host]
 	if t == nil {
@@ -53,7 +34,7 @@ func (s *offlineSource) read(_ context.Context, host string) (*explain.Tables, e
 	return t, errors.Join(s.errs[host]...)
 }
 
-func (a *app) offline(o traceOptions) (*explain.Overlay, traceSource, error) {
+func (a *app) offline(o sourceOptions) (*explain.Overlay, flowSource, error) {
 	tp, err := a.readTopology(o.topology)
 	if err != nil {
 		return nil, nil, err
@@ -85,6 +66,11 @@ func (a *app) offline(o traceOptions) (*explain.Overlay, traceSource, error) {
 		t.WithoutGroups("which is not in the dump; add what dump-flows --raw --groups prints")
 	}
 	overlay.Recognise(s.tables)
+	for _, p := range o.ports {
+		if err := place(overlay, p); err != nil {
+			return nil, nil, err
+		}
+	}
 	return overlay, s, nil
 }
 

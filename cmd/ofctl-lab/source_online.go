@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/ofctl-lab/ofctl-lab/controller/api"
 	"github.com/ofctl-lab/ofctl-lab/controller/explain"
@@ -23,6 +22,10 @@ type onlineSource struct {
 	mu sync.Mutex
 	// dumps are what was read, for what is counted later.
 	dumps map[string]*api.FlowDump // guarded by mu
+}
+
+func newOnlineSource(d *daemon, planned bool) *onlineSource {
+	return &onlineSource{daemon: d, planned: planned, dumps: map[string]*api.FlowDump{}}
 }
 
 func (s *onlineSource) name() string {
@@ -104,8 +107,12 @@ func (s *onlineSource) overlay(ctx context.Context) (*explain.Overlay, error) {
 		if err != nil {
 			return nil, fmt.Errorf("port %s, as the controller describes it: %w", p.Name, err)
 		}
-		o.Ports = append(o.Ports, explain.Port{Name: p.Name, ID: topo.ID(p.ID), MAC: mac, Networks: membershipsOf(p.PortSpec),
-			Host: p.Status.Host, OFPort: p.Status.OFPort, Why: p.Status.Message})
+		e := explain.Port{Name: p.Name, ID: topo.ID(p.ID), MAC: mac, Networks: membershipsOf(p.PortSpec),
+			Host: p.Status.Host, OFPort: p.Status.OFPort, Why: p.Status.Message}
+		if s := p.Status.Standby; s != nil {
+			e.Standby = explain.Place{Host: s.Host, OFPort: s.OFPort}
+		}
+		o.Ports = append(o.Ports, e)
 	}
 	return o, nil
 }
@@ -123,60 +130,6 @@ func membershipsOf(p api.PortSpec) []explain.Membership {
 	}
 	for _, v := range p.Trunk.VLANs {
 		out = append(out, member(v.Network, v.VLAN, v.Addresses))
-	}
-	return out
-}
-
-// How long the switches may take to count a packet, and how often they are asked.
-// Open vSwitch adds what its datapath counted to the flows about every half second.
-const (
-	liveTimeout  = 5 * time.Second
-	liveInterval = 250 * time.Millisecond
-)
-
-// live sends the frame and waits until every flow and port of the report has counted it,
-// or for liveTimeout.
-func (s *onlineSource) live(ctx context.Context, r *explain.Report, frame []byte) (*explain.Live, error) {
-	if _, err := s.Send(ctx, r.Port, frame); err != nil {
-		return nil, s.explain(err)
-	}
-	expected := explain.Expect(r)
-	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
-	defer cancel()
-	tick := time.NewTicker(liveInterval)
-	defer tick.Stop()
-	for {
-		now := map[string]*api.FlowDump{}
-		for _, h := range expected.Hosts() {
-			d, err := s.Flows(ctx, h)
-			if err != nil {
-				return expected, fmt.Errorf("what was counted: %w", s.explain(err))
-			}
-			now[h] = d
-		}
-		if expected.Count(s.counters(s.dumps), s.counters(now)); expected.Agrees {
-			return expected, nil
-		}
-		select {
-		case <-ctx.Done():
-			return expected, nil // the report says what did not count
-		case <-tick.C:
-		}
-	}
-}
-
-// counters are what dumps have counted.
-func (s *onlineSource) counters(dumps map[string]*api.FlowDump) explain.Counters {
-	out := explain.Counters{}
-	for host, d := range dumps {
-		for _, f := range d.Flows {
-			out[explain.Counted{Host: host, Flow: f.Raw}] = f.Packets
-		}
-		for _, p := range d.Ports {
-			if p.Sent != nil {
-				out[explain.Counted{Host: host, Port: p.Number}] = *p.Sent
-			}
-		}
 	}
 	return out
 }
