@@ -82,9 +82,12 @@ func TestReadme(t *testing.T) {
 // explained is what the blocks of the explanations need and do.
 var explained = map[string]struct {
 	before string // what a reader has done by then
-	host   string // on which it is typed
+	host   string // on which it is typed; empty if it is beside the controller
 	after  string // what must come true
 }{
+	"ofctl-lab trace red-a icmp,nw_dst=10.1.1.2":                           {after: "ofctl-lab trace red-a icmp,nw_dst=10.1.1.2 | grep 'forwarded to red-b on host2'"},
+	"ofctl-lab trace red-a icmp,nw_src=10.1.1.9,nw_dst=10.1.1.2 --minimal": {after: "ofctl-lab trace red-a icmp,nw_src=10.1.1.9,nw_dst=10.1.1.2 --minimal | grep 'differs: it takes nw_src=10.1.1.1'"},
+	"ofctl-lab verify": {after: "ofctl-lab verify | grep '^isolated: '"},
 	"ovs-vsctl add-port br-int tap7 -- set Interface tap7 external_ids:iface-id=red-b": {
 		before: `ofctl-lab lab unplug red-b
 ofctl-lab lab exec host2 -- sh -c 'ip link add tap7 type veth peer name guest7 && ip link set tap7 up && ip link set guest7 up'`,
@@ -125,7 +128,11 @@ func TestExplanations(t *testing.T) {
 	for _, e := range run {
 		how := explained[e.text]
 		m.run(how.before)
-		m.run("ofctl-lab lab exec " + how.host + " -- " + e.text)
+		if how.host == "" {
+			m.run(e.text)
+		} else {
+			m.run("ofctl-lab lab exec " + how.host + " -- " + e.text)
+		}
 		m.until(how.after)
 	}
 	m.run("ofctl-lab lab down")
@@ -142,6 +149,11 @@ type howTo struct {
 }
 
 var howTos = map[string]howTo{
+	"how-to/isolation.md": {
+		before: labUp,
+		then:   map[string]string{"actions=output": "{ ofctl-lab verify || [ $? = 3 ]; } | grep '^isolation is broken on host1: '"},
+		after:  "ofctl-lab lab down",
+	},
 	"how-to/veos.md": {},
 	"how-to/wires.md": {
 		before: "ofctl-lab lab up configs/topologies/wire.yaml",
