@@ -46,6 +46,7 @@ tenants:
       - {name: web, encap: gre, key: 1000001, subnets: [10.1.1.0/24]}
 ports:
   - {name: red-b, network: red/web, host: host2, addresses: [10.1.1.2]}
+  - {name: red-c, network: red/web, host: host1, addresses: [10.1.1.3]}
 guests:
   - name: vm1
     kernel: %[1]s/vmlinuz
