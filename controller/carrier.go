@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/openflow"
+	"github.com/ofctl-lab/ofctl-lab/datapath/ovsdb"
 	"github.com/ofctl-lab/ofctl-lab/topo"
 )
 
@@ -23,9 +23,10 @@ import (
 // come back.
 //
 // It is one goroutine for the life of an OpenFlow session, level-triggered: each round
-// reads the switch's ports and makes what differs from what should be. Nothing is
-// remembered of the switch but what cannot be read from it: which ports are down
-// because we hold them, and not because somebody else took them down.
+// reads the switch's ports and makes what differs from what should be. What cannot be
+// read from the switch is which ports are down because we hold them, and not because
+// somebody else took them down: that is noted in the host's database, and read from
+// there.
 type carrier struct {
 	h      *host
 	conn   *openflow.Conn
@@ -62,13 +63,13 @@ const (
 	maxLinkSettle = 2400 * time.Millisecond
 	flapTime      = 5 * time.Second
 	// minHold is how long an end is held at least that was let go less than flapTime
-	// before. It doubles each time, up to maxHeld: each hold is stored, told to the
+	// before. It doubles each time, up to maxHeld: each hold is noted, told to the
 	// switch and logged, and a guest may shut its end and open it as fast as it can.
 	minHold = 250 * time.Millisecond
 	maxHeld = 8 * time.Second
 	// carrierRetry is the time before another attempt after an error.
 	carrierRetry = time.Second
-	// maxHeldAway bounds what is remembered of ports that are not on the bridge now,
+	// maxHeldAway bounds what is noted of ports that are not on the bridge now,
 	// and may come back as they were: held down.
 	maxHeldAway = 256
 )
@@ -163,10 +164,12 @@ func (k *carrier) step(ctx context.Context) (time.Duration, error) {
 	if k.h.sync.Load().confirmed == nil {
 		return 0, nil
 	}
-	m := k.engine.load()
-	ends := wireEnds(m.Snapshot, k.h.name)
-	mine := heldOn(m.held, k.h.name)
-	if len(ends)+len(mine) == 0 {
+	db, facts := k.noted()
+	if facts == nil {
+		return 0, nil // the host was forgotten while it returned, and will show them again
+	}
+	ends := wireEnds(k.engine.load().Snapshot, k.h.name)
+	if len(ends)+len(facts.Held) == 0 {
 		k.watch.numbers.Store(nil)
 		k.show(nil)
 		return 0, nil
@@ -180,7 +183,7 @@ func (k *carrier) step(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	r := &carrierRound{carrier: k, ports: map[uint32]openflow.PortDesc{}, held: mine, links: links{}, now: time.Now()}
+	r := &carrierRound{carrier: k, db: db, ports: map[uint32]openflow.PortDesc{}, held: facts.Held, links: links{}, now: time.Now()}
 	for _, p := range ports {
 		r.ports[p.Number] = p
 	}
@@ -193,6 +196,15 @@ func (k *carrier) step(ctx context.Context) (time.Duration, error) {
 		}
 	}
 	return r.next(), err
+}
+
+// noted is the session with the host's database, nil while there is none, and what that
+// says, or said when it ended. What is written by the session is there when it is written.
+func (k *carrier) noted() (database, *ovsdb.Facts) {
+	if db := k.h.database.Load(); db != nil {
+		return *db, (*db).Facts()
+	}
+	return nil, k.h.facts.Load()
 }
 
 // show publishes the links of this host's ends.
@@ -237,21 +249,6 @@ func wireEnds(s *topo.Snapshot, host string) []wireEnd {
 				e.far = seg.Members[1-i]
 			}
 			out = append(out, e)
-		}
-	}
-	return out
-}
-
-// heldKey names a port that is held down, by the device's name: that is what stays
-// down if the port is taken off the bridge and put on again.
-func heldKey(host, device string) string { return host + "/" + device }
-
-// heldOn are the devices of a host that are held down.
-func heldOn(held map[string]bool, host string) map[string]bool {
-	out := map[string]bool{}
-	for key := range held {
-		if h, device, _ := strings.Cut(key, "/"); h == host {
-			out[device] = true
 		}
 	}
 	return out

@@ -12,9 +12,10 @@ import (
 // carrierRound is one look at the ports of a host, and what follows from it.
 type carrierRound struct {
 	*carrier
+	db    database // nil if there is no session with it
 	now   time.Time
 	ports map[uint32]openflow.PortDesc
-	held  map[string]bool // devices that are held down
+	held  map[string]bool // devices that are held down; what it points to is not changed
 	links links
 	// changed says that another end may have to do something.
 	changed bool
@@ -41,6 +42,8 @@ func (r *carrierRound) run(ctx context.Context, ends []wireEnd) error {
 		wanted[p.Name] = true
 		held := r.held[p.Name]
 		switch hold := holds(r.links[e.ofport], r.far(e, r.links), held); {
+		case hold && !held && r.db == nil:
+			// It could not be noted. When the database is back, so is this.
 		case hold && !held:
 			errs = append(errs, r.hold(ctx, p, e))
 		case !hold && held && !r.now.Before(r.holding[p.Name].until):
@@ -73,7 +76,7 @@ func (r *carrierRound) observe(p openflow.PortDesc) link {
 }
 
 // hold takes a port down. What is held is noted first: a controller that is started
-// anew must know why the port is down.
+// anew, even one that has lost its store, must know why the port is down.
 func (r *carrierRound) hold(ctx context.Context, p openflow.PortDesc, e wireEnd) error {
 	if err := r.noteHeld(ctx, map[string]bool{p.Name: true}); err != nil {
 		return err
@@ -125,24 +128,22 @@ func (r *carrierRound) abandoned(ctx context.Context, wanted map[string]bool) er
 	return errors.Join(errs...)
 }
 
-// noteHeld notes, for this round, the interface and the next run of the controller,
-// which devices are held and which are not any more.
+// noteHeld notes, for this round, the next ones and the next run of the controller, which
+// devices are held and which are not any more. What is not any more, and cannot be noted
+// now, is seen to be up when the database is back (raised).
 func (r *carrierRound) noteHeld(ctx context.Context, devices map[string]bool) error {
 	if len(devices) == 0 {
 		return nil
 	}
-	edits := make(map[string]bool, len(devices))
-	for device, held := range devices {
-		edits[heldKey(r.h.name, device)] = held
+	next := edited(r.held, devices)
+	if r.db != nil {
+		if err := r.db.NoteHeld(ctx, next); err != nil {
+			return fmt.Errorf("note what is held down: %w", err)
+		}
 	}
-	if o := r.engine.do(ctx, request{held: edits}); o.err != nil {
-		return fmt.Errorf("note what is held down: %w", o.err)
-	}
+	r.held = next
 	for device, held := range devices {
-		if held {
-			r.held[device] = true
-		} else {
-			delete(r.held, device)
+		if !held {
 			delete(r.holding, device)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/controller/config"
 	"github.com/ofctl-lab/ofctl-lab/datapath/openflow"
 	"github.com/ofctl-lab/ofctl-lab/datapath/openflow/ofp13"
+	"github.com/ofctl-lab/ofctl-lab/datapath/ovsdb"
 	"github.com/ofctl-lab/ofctl-lab/datapath/sim"
 )
 
@@ -68,6 +69,21 @@ func newCable(t *testing.T, cfg *config.Config) *cable {
 	}
 	c.until(r.synced)
 	return c
+}
+
+// restart stops the controller and runs another one.
+func (c *cable) restart(cfg *config.Config, between func()) {
+	for _, cut := range c.cut {
+		cut()
+	}
+	c.stop()
+	between()
+	databases := c.databases
+	c.rig = start(c.TB, cfg)
+	c.databases = databases
+	for host := range c.switches {
+		c.attach(host)
+	}
 }
 
 // attach connects the switch of a host.
@@ -212,6 +228,20 @@ func TestCarrierOfAnEndThatIsUnplugged(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.wait("ab") // b by somebody, a by the controller
+	c.heldBecause("a", "port b, the other end of wire t/w, has no link")
+	c.databases["host2"].set(func(f *ovsdb.Facts) {
+		f.Interfaces = maps.Clone(f.Interfaces)
+		for id, i := range f.Interfaces {
+			if i.Name == "v-b" {
+				i.AdminState, i.LinkState = "down", "down"
+				f.Interfaces[id] = i
+			}
+		}
+	})
+	want := "interface v-b is down on host2, and not because of this controller: ip link set v-b up"
+	if st := c.c.view().portStatus(c.c.engine.load().Port("b")); st.State != api.StateBinding || st.Message != want {
+		t.Errorf("b is %s: %q, want %q", st.State, st.Message, want)
+	}
 	p.Config, p.State = 0, 0
 	if err := c.switches[at.host].SetPort(p); err != nil {
 		t.Fatal(err)
@@ -269,17 +299,7 @@ func TestCarrierAcrossRestart(t *testing.T) {
 			c := newCable(t, cfg)
 			c.guest("a", false)
 			c.wait("b")
-			for _, cut := range c.cut {
-				cut()
-			}
-			c.stop()
-			if back {
-				c.guest("a", true)
-			}
-			c.rig = start(t, cfg)
-			for host := range c.switches {
-				c.attach(host)
-			}
+			c.restart(cfg, func() { c.guest("a", back) })
 			// One host after the other shows its ports: until then nothing is known of
 			// its ends, and nothing changes.
 			c.show("host1", "192.168.200.20", plugged{"a", 1, 0}, plugged{"c", 2, 0}, plugged{"d", 3, 0})
@@ -294,48 +314,54 @@ func TestCarrierAcrossRestart(t *testing.T) {
 	}
 }
 
-// A controller that lost its store does not take back what it does not know to be its
-// own; the port's status says what to do, and that is enough.
+// A controller that has lost its store knows from the hosts what was held, by whom, and
+// lets it go.
 func TestCarrierWithoutItsStore(t *testing.T) {
-	cfg := testConfig(t.TempDir())
-	c := newCable(t, cfg)
+	for name, back := range map[string]bool{"end still down": false, "end back meanwhile": true} {
+		t.Run(name, func(t *testing.T) {
+			c := newCable(t, testConfig(t.TempDir()))
+			c.guest("a", false)
+			c.wait("b")
+			c.restart(testConfig(t.TempDir()), func() { c.guest("a", back) })
+			c.apply(oneWire)
+			c.plug("a", "b", "c", "d")
+			if !back {
+				c.wait("b")
+				c.heldBecause("b", "port a, the other end of wire t/w, has no link")
+				c.guest("a", true)
+			}
+			c.wait("")
+		})
+	}
+}
+
+// While a host's database is away nothing can be noted: nothing is held, and what is held
+// is let go all the same.
+func TestCarrierWithoutTheDatabase(t *testing.T) {
+	c := newCable(t, testConfig(t.TempDir()))
+	away := func() { c.c.hosts.find("host2").database.Store(nil) }
 	c.guest("a", false)
 	c.wait("b")
-	for _, cut := range c.cut {
-		cut()
-	}
-	c.stop()
+	away()
 	c.guest("a", true)
-	cfg = testConfig(t.TempDir())
-	c.rig = start(t, cfg)
-	c.apply(oneWire)
-	for host := range c.switches {
-		c.attach(host)
-	}
-	c.plug("a", "b", "c", "d")
-	c.wait("ab")
-	h := c.c.hosts.find("host2")
-	facts := *h.facts.Load()
-	facts.Interfaces = maps.Clone(facts.Interfaces)
-	for id, i := range facts.Interfaces {
-		if i.Name == "v-b" {
-			i.AdminState, i.LinkState = "down", "down"
-			facts.Interfaces[id] = i
-		}
-	}
-	h.facts.Store(&facts)
-	want := "interface v-b is down on host2, and not because of this controller: ip link set v-b up"
-	if st := c.c.view().portStatus(c.c.engine.load().Port("b")); st.State != api.StateBinding || st.Message != want {
-		t.Errorf("b is %s: %q, want %q", st.State, st.Message, want)
-	}
-	c.heldBecause("a", "port b, the other end of wire t/w, has no link")
-	at := places()["b"]
-	p, _ := c.switches[at.host].Port(at.ofport)
-	p.Config, p.State = 0, 0
-	if err := c.switches[at.host].SetPort(p); err != nil {
-		t.Fatal(err)
-	}
 	c.wait("")
+	c.guest("a", false)
+	c.wait("")
+	if held := c.databases["host2"].Facts().Held; !held["v-b"] {
+		t.Errorf("host2's database is away, and has %v", held)
+	}
+	c.plug("a", "b", "c", "d") // the database is back
+	c.wait("b")
+	away()
+	c.guest("a", true)
+	c.wait("")
+	c.plug("a", "b", "c", "d")
+	c.until(func() string {
+		if held := c.databases["host2"].Facts().Held; len(held) > 0 {
+			return fmt.Sprintf("host2's database has %v", held)
+		}
+		return ""
+	})
 }
 
 // Whatever guests, sessions and the controller do, in the end the ends show what they should.
@@ -366,7 +392,7 @@ func TestCarrierConverges(t *testing.T) {
 }
 
 // A guest that shuts its end and opens it again and again cannot have the other one
-// held, which is stored each time, as often as it likes.
+// held, which is noted each time, as often as it likes.
 func TestCarrierOfAnEndThatFlaps(t *testing.T) {
 	c := newCable(t, testConfig(t.TempDir()))
 	tick := time.NewTicker(time.Millisecond)

@@ -37,9 +37,6 @@ type model struct {
 	// programmed are the hosts whose switches have been given flows and may
 	// still hold them.
 	programmed map[string]bool
-	// held are the ports that are held down because the other end of their wire has no
-	// link, by heldKey.
-	held map[string]bool
 }
 
 // mutation makes changes in a transaction. It may be called more than once, each
@@ -54,9 +51,9 @@ type request struct {
 	desired bool
 	// meta replaces the model's meta if it is not nil.
 	meta *store.Meta
-	// programmed adds (true) or removes (false) hosts, held ports.
-	programmed, held map[string]bool
-	done             chan outcome // capacity 1
+	// programmed adds (true) or removes (false) hosts.
+	programmed map[string]bool
+	done       chan outcome // capacity 1
 }
 
 // outcome is what became of a request.
@@ -81,7 +78,7 @@ func newEngine(st *store.Store, loaded store.State) (*engine, error) {
 		report:  func(error) {},
 		observe: func(time.Duration, int) {},
 	}
-	e.current.Store(&model{Snapshot: snap, meta: loaded.Meta, programmed: loaded.Programmed, held: loaded.Held})
+	e.current.Store(&model{Snapshot: snap, meta: loaded.Meta, programmed: loaded.Programmed})
 	return e, nil
 }
 
@@ -182,7 +179,7 @@ func (e *engine) commit(rs []request) {
 func (e *engine) attempt(rs []request) outcome {
 	old := e.load()
 	txn := old.Begin()
-	next := &model{meta: old.meta, programmed: old.programmed, held: old.held}
+	next := &model{meta: old.meta, programmed: old.programmed}
 	desired := false
 	for _, r := range rs {
 		desired = desired || r.desired
@@ -195,14 +192,13 @@ func (e *engine) attempt(rs []request) outcome {
 			next.meta = *r.meta
 		}
 		next.programmed = edited(next.programmed, r.programmed)
-		next.held = edited(next.held, r.held)
 	}
 	snap, changes, err := txn.Commit()
 	if err != nil {
 		return outcome{err: err}
 	}
 	next.Snapshot = snap
-	if changes.Desired || !next.meta.Equal(old.meta) || !maps.Equal(next.programmed, old.programmed) || !maps.Equal(next.held, old.held) {
+	if changes.Desired || !next.meta.Equal(old.meta) || !maps.Equal(next.programmed, old.programmed) {
 		if err := e.store.Save(next.state()); err != nil {
 			err = fmt.Errorf("%w: %w", errStore, err)
 			if desired {
@@ -222,7 +218,7 @@ func (e *engine) attempt(rs []request) outcome {
 var errStore = errors.New("the store could not be written, so it does not hold the newest state; the network goes on. Check the disk and the permissions of state-dir")
 
 func (m *model) state() store.State {
-	return store.State{Desired: m.Desired(), Meta: m.meta, Programmed: m.programmed, Held: m.held}
+	return store.State{Desired: m.Desired(), Meta: m.meta, Programmed: m.programmed}
 }
 
 // edited is set with edits applied; set itself is not changed.

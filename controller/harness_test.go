@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,6 +57,8 @@ type rig struct {
 	c      *Controller
 	client *api.Client
 	stop   func()
+	// databases are those of the hosts that were shown.
+	databases map[string]*hostDatabase
 }
 
 // ctx is a context for one wait.
@@ -88,7 +91,7 @@ func start(t testing.TB, cfg *config.Config) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{TB: t, c: c, client: client}
+	r := &rig{TB: t, c: c, client: client, databases: map[string]*hostDatabase{}}
 	stopped := false
 	r.stop = func() {
 		if stopped {
@@ -155,6 +158,34 @@ type plugged struct {
 	plug    int
 }
 
+// hostDatabase stands for a host's database, and for the session with it.
+type hostDatabase struct {
+	mu    sync.Mutex
+	facts *ovsdb.Facts
+	told  func(*ovsdb.Facts) // is called with the lock held
+}
+
+func (d *hostDatabase) Facts() *ovsdb.Facts {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.facts
+}
+
+func (d *hostDatabase) NoteHeld(_ context.Context, devices map[string]bool) error {
+	d.set(func(f *ovsdb.Facts) { f.Held = devices })
+	return nil
+}
+
+// set makes a picture with a change in it.
+func (d *hostDatabase) set(change func(*ovsdb.Facts)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := *d.facts
+	change(&f)
+	d.facts = &f
+	d.told(d.facts)
+}
+
 // show puts what a host's database would say in front of the binder.
 func (r *rig) show(host, tep string, ports ...plugged) {
 	r.Helper()
@@ -176,8 +207,21 @@ func (r *rig) show(host, tep string, ports ...plugged) {
 		add(ovsdb.Interface{UUID: ifaceUUID(host, p.ifaceID, p.plug), Name: "v-" + p.ifaceID, IfaceID: p.ifaceID, OFPort: p.ofport, LinkState: "up"})
 	}
 	h.db.Store(&sessionState{connected: true, peer: "test", since: time.Now()})
-	h.facts.Store(f)
-	h.binder.ring()
+	d := r.databases[host]
+	if d == nil {
+		d = &hostDatabase{facts: &ovsdb.Facts{}}
+		r.databases[host] = d
+	}
+	d.mu.Lock()
+	d.told = func(f *ovsdb.Facts) { h.facts.Store(f); h.binder.ring(); r.c.changed.notify() }
+	d.mu.Unlock()
+	d.set(func(had *ovsdb.Facts) {
+		f.Held = had.Held
+		*had = *f
+	})
+	var db database = d
+	h.database.Store(&db)
+	h.carrier.ring()
 }
 
 // connect has a switch keep a session with the controller, as Open vSwitch

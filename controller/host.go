@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -31,6 +32,9 @@ type host struct {
 	// links are those of the ends of wires here; nil while they are not observed.
 	// Written by the carrier.
 	links atomic.Pointer[links]
+	// database is the live OVSDB session, nil while there is none. Written by whoever
+	// holds the slot.
+	database atomic.Pointer[database]
 	// conn is the live OpenFlow session, nil while there is none. Written by
 	// whoever holds the slot.
 	conn atomic.Pointer[openflow.Conn]
@@ -42,7 +46,7 @@ type host struct {
 	// binder is rung by new facts and by progress of the worker, worker by new
 	// models, bridge by new facts and by what decides about the bridge's set-up.
 	// audit asks the worker for one now. carrier is rung by new models, by progress of
-	// the worker, and by the hosts of other ends of wires.
+	// the worker, by a new OVSDB session, and by the hosts of other ends of wires.
 	binder, worker, bridge, audit, carrier bell
 	// ports are the port numbers that came and went over OpenFlow, in order.
 	ports chan portEvent
@@ -63,6 +67,13 @@ type host struct {
 	mu sync.Mutex
 	// problems by source, so that each source takes back only its own.
 	problems map[string]hostProblem // guarded by mu
+}
+
+// database is what a host's carrier needs of the session with the host's database: an
+// ovsdb.Session, or what stands for one where switches are simulated.
+type database interface {
+	Facts() *ovsdb.Facts
+	NoteHeld(ctx context.Context, devices map[string]bool) error
 }
 
 // hostProblem is something wrong with a host, until it is taken back or until

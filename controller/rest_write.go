@@ -130,10 +130,7 @@ func (r rest) deleteHost(ctx context.Context, in *named) (*body[api.Revision], e
 	h := r.c.hosts.find(in.Name)
 	away := h != nil && !h.db.Load().connected && !h.of.Load().connected
 	if away {
-		req.programmed, req.held = map[string]bool{in.Name: false}, map[string]bool{}
-		for device := range heldOn(r.c.engine.load().held, in.Name) {
-			req.held[heldKey(in.Name, device)] = false
-		}
+		req.programmed = map[string]bool{in.Name: false}
 	}
 	if !th.Declared && !away {
 		return nil, api.NewProblem(http.StatusConflict, "host "+in.Name+" is connected and not declared, so there is nothing to withdraw",

@@ -88,6 +88,9 @@ func (c *Controller) serveHost(ctx context.Context, h *host, s *ovsdb.Session) {
 	log := c.log.With("host", h.name, "peer", facts.Peer)
 	log.Info("host connected", "ovs", facts.Version, "tep", facts.TEP)
 	h.db.Store(&sessionState{connected: true, peer: facts.Peer, since: time.Now()})
+	var db database = s
+	h.database.Store(&db)
+	h.carrier.ring()
 	c.changed.notify()
 
 	ctx, cancel := context.WithCancel(ctx)
@@ -98,6 +101,7 @@ func (c *Controller) serveHost(ctx context.Context, h *host, s *ovsdb.Session) {
 	cancel()
 	s.Close()
 	keeper.Wait()
+	h.database.Store(nil)
 	st := &sessionState{peer: facts.Peer, since: time.Now()}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		st.err = err.Error()
@@ -107,10 +111,10 @@ func (c *Controller) serveHost(ctx context.Context, h *host, s *ovsdb.Session) {
 	c.changed.notify()
 }
 
-// followFacts hands each new picture on until the session ends or says that it
-// is another host's.
+// followFacts hands each new picture on, the last one too, until the session ends or
+// says that it is another host's.
 func (c *Controller) followFacts(ctx context.Context, h *host, s *ovsdb.Session) error {
-	for {
+	for ended := false; ; {
 		f := s.Facts()
 		if f.Host != h.name || f.Problem != "" {
 			return fmt.Errorf("the host is not %s any more (it calls itself %q; %s): it has to connect again", h.name, f.Host, f.Problem)
@@ -119,10 +123,13 @@ func (c *Controller) followFacts(ctx context.Context, h *host, s *ovsdb.Session)
 		h.binder.ring()
 		h.bridge.ring()
 		c.changed.notify()
+		if ended {
+			return s.Err()
+		}
 		select {
 		case <-s.Changed():
 		case <-s.Done():
-			return s.Err()
+			ended = true
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -66,6 +66,9 @@ func (h hostView) iface(b topo.Binding) (ovsdb.Interface, bool) {
 	return i, ok
 }
 
+// holds reports whether a device of the host is held down.
+func (h hostView) holds(device string) bool { return h.facts != nil && h.facts.Held[device] }
+
 // portStatus is computed from what the switch of the port's host confirmed.
 func (v *view) portStatus(p *topo.Port) api.PortStatus {
 	bindings := v.model.Bindings(p.Name)
@@ -81,7 +84,7 @@ func (v *view) portStatus(p *topo.Port) api.PortStatus {
 		st.State, st.Message = api.StateBinding, reason
 	case i.Error != "":
 		st.State, st.Message = api.StateBinding, "the switch reports for interface "+i.Name+": "+i.Error
-	case v.model.held[heldKey(b.Host, i.Name)]:
+	case h.holds(i.Name):
 		st.HeldDown = v.heldBecause(p)
 		st.State, st.Message = api.StateBinding, "held down: "+st.HeldDown
 	case i.LinkState != "up" && i.AdminState == "down":

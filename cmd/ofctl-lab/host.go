@@ -71,8 +71,9 @@ func newHostLeave(a *app) *cobra.Command {
 		Use:   "leave-command",
 		Short: "Print the shell commands that make a host leave",
 		Long: `Print the shell commands that undo join-command on a host: its Open vSwitch
-forgets the controller, and the integration bridge is removed with all that is
-plugged into it. Other bridges and other managers are not touched.`,
+forgets the controller, what that held down is brought up, and the integration
+bridge is removed with all that is plugged into it. Other bridges and other
+managers are not touched.`,
 		Example: "  ofctl-lab host leave-command | ssh root@host3 sh",
 		Args:    args(0, 0, "nothing"),
 		RunE: func(*cobra.Command, []string) error {

@@ -18,14 +18,14 @@ func objectBuckets() []string { return []string{"hosts", "tenants", "networks", 
 
 // Load reads everything. A new store holds the zero State with the first ID.
 func (s *Store) Load() (State, error) {
-	st := State{Desired: topo.Empty().Desired(), Programmed: map[string]bool{}, Held: map[string]bool{}}
+	st := State{Desired: topo.Empty().Desired(), Programmed: map[string]bool{}}
 	err := s.read(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(metaBucket)
-		var programmed, held []string
+		var programmed []string
 		for _, v := range []struct {
 			key []byte
 			dst any
-		}{{desiredKey, &st.Desired}, {topologyKey, &st.Meta}, {programmedKey, &programmed}, {heldKey, &held}} {
+		}{{desiredKey, &st.Desired}, {topologyKey, &st.Meta}, {programmedKey, &programmed}} {
 			if b := meta.Get(v.key); b != nil {
 				if err := json.Unmarshal(b, v.dst); err != nil {
 					return fmt.Errorf("record meta/%s: %w", v.key, err)
@@ -34,9 +34,6 @@ func (s *Store) Load() (State, error) {
 		}
 		for _, h := range programmed {
 			st.Programmed[h] = true
-		}
-		for _, p := range held {
-			st.Held[p] = true
 		}
 		d := &st.Desired
 		var err error
@@ -94,8 +91,7 @@ func (s *Store) Save(st State) error {
 		for _, v := range []struct {
 			key   []byte
 			value any
-		}{{desiredKey, rest}, {topologyKey, st.Meta}, {programmedKey, slices.Sorted(maps.Keys(st.Programmed))},
-			{heldKey, slices.Sorted(maps.Keys(st.Held))}} {
+		}{{desiredKey, rest}, {topologyKey, st.Meta}, {programmedKey, slices.Sorted(maps.Keys(st.Programmed))}} {
 			if err := put(meta, v.key, v.value); err != nil {
 				return err
 			}

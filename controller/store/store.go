@@ -58,10 +58,6 @@ type State struct {
 	Meta    Meta
 	// Programmed are the hosts whose switches have been given flows.
 	Programmed map[string]bool
-	// Held are the ports, as host/device, that are held down because the other end of
-	// their wire has no link. A port that is down for this and one that somebody took
-	// down look the same on the switch.
-	Held map[string]bool
 }
 
 // Store is an open store. Its methods are for one goroutine at a time.
@@ -107,7 +103,6 @@ var (
 	desiredKey    = []byte("desired")
 	topologyKey   = []byte("topology")
 	programmedKey = []byte("programmed")
-	heldKey       = []byte("held")
 )
 
 // NewerSchemaError says that the store was written by a newer release.

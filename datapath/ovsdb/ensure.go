@@ -174,12 +174,26 @@ func (s *Session) transact(ctx context.Context, p *picture, ops []ovsdb.Operatio
 		ovsdb.Operation{Op: ovsdb.OperationSelect, Table: tableOpenVSwitch, Where: byUUID(p.root.UUID), Columns: []string{"next_cfg"}},
 		ovsdb.Operation{Op: ovsdb.OperationComment, Comment: &comment},
 	)
+	results, err := s.commit(ctx, ops)
+	if err != nil {
+		return 0, err
+	}
+	if len(results) == len(ops) && len(results[len(ops)-2].Rows) == 1 {
+		if number, ok := results[len(ops)-2].Rows[0]["next_cfg"].(float64); ok {
+			return int(number), nil
+		}
+	}
+	return 0, errors.New("its database did not say which configuration the transaction made")
+}
+
+// commit writes ops as one transaction.
+func (s *Session) commit(ctx context.Context, ops []ovsdb.Operation) ([]ovsdb.OperationResult, error) {
 	results, err := s.db.Transact(ctx, ops...)
 	if err != nil {
 		if cause := context.Cause(s.ctx); cause != nil {
-			return 0, cause
+			return nil, cause
 		}
-		return 0, fmt.Errorf("the transaction got no answer: %w", err)
+		return nil, fmt.Errorf("the transaction got no answer: %w", err)
 	}
 	// One result for each operation, and one more when the commit itself failed.
 	for i, r := range results {
@@ -190,12 +204,7 @@ func (s *Session) transact(ctx context.Context, p *picture, ops []ovsdb.Operatio
 		if i < len(ops) {
 			what = strings.TrimSpace("at " + ops[i].Op + " " + ops[i].Table)
 		}
-		return 0, fmt.Errorf("its database refused the transaction %s: %s: %s", what, r.Error, r.Details)
+		return nil, fmt.Errorf("its database refused the transaction %s: %s: %s", what, r.Error, r.Details)
 	}
-	if len(results) == len(ops) && len(results[len(ops)-2].Rows) == 1 {
-		if number, ok := results[len(ops)-2].Rows[0]["next_cfg"].(float64); ok {
-			return int(number), nil
-		}
-	}
-	return 0, errors.New("its database did not say which configuration the transaction made")
+	return results, nil
 }

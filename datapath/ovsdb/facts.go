@@ -120,10 +120,14 @@ type Facts struct {
 	// Interfaces are those of the integration bridge, its own port and the
 	// tunnel ports among them. Two may carry the same iface-id.
 	Interfaces map[uuid.UUID]Interface
+	// Held are the devices, on the bridge or not, that are held down by the
+	// controller, as NoteHeld has noted them.
+	Held map[string]bool
 }
 
 func (f *Facts) equal(g *Facts) bool {
-	return f.Identity.equal(g.Identity) && f.Bridge.equal(g.Bridge) && maps.EqualFunc(f.Interfaces, g.Interfaces, Interface.equal)
+	return f.Identity.equal(g.Identity) && f.Bridge.equal(g.Bridge) && maps.EqualFunc(f.Interfaces, g.Interfaces, Interface.equal) &&
+		maps.Equal(f.Held, g.Held)
 }
 
 // picture is Facts with the rows it was made from. Immutable, but for superseded,
@@ -176,6 +180,7 @@ func takePicture(c *cache.TableCache, o Options, peer string, before *picture) (
 		Identity:   identity(p.root, peer),
 		Bridge:     bridgeFacts(p, o.Bridge),
 		Interfaces: make(map[uuid.UUID]Interface, len(plugged)),
+		Held:       heldDevices(p.root.ExternalIDs),
 	}
 	for _, row := range plugged {
 		i, known := Interface{}, false

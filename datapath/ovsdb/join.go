@@ -125,17 +125,21 @@ func JoinScript(j JoinSpec) (string, error) {
 }
 
 // LeaveScript undoes JoinScript and removes the integration bridge with all that
-// is plugged into it. It may be run any number of times.
+// is plugged into it; what the controller held down is brought up before. It may be
+// run any number of times.
 func LeaveScript(bridge string) (string, error) {
 	if bridge == "" || len(bridge) > maxInterfaceName {
 		return "", errors.New("a bridge's name has 1 to 15 bytes")
 	}
 	return strings.Join([]string{
-		forgetManagers(),
+		forgetManagers(), // first, since who cannot note it holds nothing
+		"for d in $(" + quote([]string{"ovs-vsctl", "--if-exists", "get", tableOpenVSwitch, ".", "external_ids:" + externalIDHeld}) + " | tr -d '\"'); do " +
+			quote([]string{"ovs-ofctl", "-O", "OpenFlow13", "mod-port", bridge}) + ` "$d" up || true; done`,
 		quote([]string{
 			"ovs-vsctl", "--if-exists", "del-br", bridge, "--", "remove", tableOpenVSwitch, ".", "external_ids",
 			externalIDHost, "--", "remove", tableOpenVSwitch, ".", "external_ids", externalIDTEP,
 			"--", "remove", tableOpenVSwitch, ".", "external_ids", externalIDController,
+			"--", "remove", tableOpenVSwitch, ".", "external_ids", externalIDHeld,
 		}),
 	}, "\n") + "\n", nil
 }

@@ -40,6 +40,7 @@ func TestJoinAndLeaveScript(t *testing.T) {
 		t.Errorf("managers %q", got)
 	}
 
+	h.vsctl("--no-wait", "set", "Open_vSwitch", ".", `external_ids:ofctl-lab-held="gone another"`)
 	leave, err := LeaveScript("br-int")
 	if err != nil {
 		t.Fatal(err)

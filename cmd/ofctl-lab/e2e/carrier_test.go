@@ -3,9 +3,11 @@ package e2e
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/ofctl-lab/ofctl-lab/controller/store"
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
 )
 
@@ -26,8 +28,10 @@ func TestCarrier(t *testing.T) {
 	t.Run("the host's end", func(t *testing.T) { hostEndDown(t, l) })
 	t.Run("the switch is restarted", func(t *testing.T) { switchRestarted(t, l) })
 	t.Run("the controller is restarted", func(t *testing.T) { controllerRestarted(t, l) })
+	t.Run("the store is lost", func(t *testing.T) { storeLost(t, l) })
 	t.Run("not asked for", func(t *testing.T) { carrierIgnored(t, l) })
 	t.Run("no longer asked for", func(t *testing.T) { carrierWithdrawn(t, l) })
+	t.Run("the host leaves", func(t *testing.T) { hostLeaves(t, l) })
 }
 
 // hasCarrier reports whether a port's guest sees a link on its interface.
@@ -158,6 +162,36 @@ func controllerRestarted(t *testing.T, l carrierLab) {
 	l.joined(t, "leaf1-et1", "leaf2-et1")
 }
 
+// storeLost: a controller that has lost its store while an end was held finds out that it
+// is held, and why, and lets it go when the other end has its link.
+func storeLost(t *testing.T, l carrierLab) {
+	for _, meanwhile := range []bool{false, true} {
+		l.set(t, "leaf1-et1", "down")
+		l.awaitCarrier(t, "leaf2-et1", false)
+		if err := l.m.StopController(t.Context(), l.name, lab.AtOnce); err != nil {
+			t.Fatal(err)
+		}
+		stored := filepath.Join(l.m.Dir(l.name), "controller", "store", store.FileName)
+		if err := os.Remove(stored); err != nil {
+			t.Fatal(err)
+		}
+		if meanwhile {
+			l.set(t, "leaf1-et1", "up")
+		}
+		if err := l.m.RestartController(t.Context(), l.name, lab.AtOnce); err != nil {
+			t.Fatal(err)
+		}
+		l.run(t, "apply", l.file)
+		if !meanwhile {
+			eventually(t, "leaf2-et1 is said to be held", func() bool {
+				return strings.Contains(l.portStatus(t, "leaf2-et1").HeldDown, "port leaf1-et1, the other end of wire")
+			})
+			l.set(t, "leaf1-et1", "up")
+		}
+		l.joined(t, "leaf1-et1", "leaf2-et1")
+	}
+}
+
 // carrierIgnored: without carrier: propagate, an end does not see what the other does.
 // What is asserted last is known from the wire beside it, on the same hosts.
 func carrierIgnored(t *testing.T, l carrierLab) {
@@ -172,6 +206,17 @@ func carrierIgnored(t *testing.T, l carrierLab) {
 	l.joined(t, "leaf1-et1", "leaf2-et1")
 }
 
+// hostLeaves: a host that leaves has nothing held down any more.
+func hostLeaves(t *testing.T, l carrierLab) {
+	l.set(t, "leaf1-et1", "down")
+	l.awaitCarrier(t, "leaf2-et1", false)
+	l.exec(t, "host2", "sh", "-e", "-c", l.run(t, "host", "leave-command"))
+	l.awaitCarrier(t, "leaf2-et1", true)
+	if ids := l.vsctl(t, "host2", "get", "Open_vSwitch", ".", "external_ids"); strings.Contains(ids, "ofctl-lab") {
+		t.Errorf("host2 has left, and has the external_ids %s", ids)
+	}
+}
+
 // carrierWithdrawn: what is held is let go when the topology does not ask for it any more.
 func carrierWithdrawn(t *testing.T, l carrierLab) {
 	l.set(t, "leaf1-et1", "down")
@@ -180,6 +225,14 @@ func carrierWithdrawn(t *testing.T, l carrierLab) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer func() {
+		if err := os.WriteFile(l.file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l.set(t, "leaf1-et1", "up")
+		l.run(t, "apply", l.file)
+		l.joined(t, "leaf1-et1", "leaf2-et1")
+	}()
 	if err := os.WriteFile(l.file, bytes.ReplaceAll(text, []byte(", carrier: propagate"), nil), 0o600); err != nil {
 		t.Fatal(err)
 	}
