@@ -100,7 +100,18 @@ func (a *app) labDaemon(name string) (*daemon, error) {
 }
 
 // labs are the labs of this machine.
-func (a *app) labs() *lab.Manager { return lab.New(a.settings.GetString("state-root")) }
+func (a *app) labs() *lab.Manager {
+	m := lab.New(a.settings.GetString("state-root"))
+	m.TakeBack = func(ctx context.Context, name string, leave map[string]lab.Leave) error {
+		d, err := a.labDaemon(name)
+		if err != nil {
+			return err
+		}
+		defer d.Close()
+		return d.endMigrations(ctx, leave)
+	}
+	return m
+}
 
 // labSocket is where a lab's own controller serves its interface.
 func labSocket(labs *lab.Manager, name string) string {

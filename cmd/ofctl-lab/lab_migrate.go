@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,8 +28,7 @@ One that is booting goes on with that on the other host; without KVM its kernel 
 when it migrates in its first second, so wait until it is ready. A later lab up with a
 file that gives the guest the same host as before leaves it where it has migrated to. If
 this command is killed, the next that works on the lab's guests finds out where the guest
-is; migrate_to of its ports is then taken back by lab up, or by
-ofctl-lab migrate PORT --abort.`,
+is, and takes back that its ports may migrate.`,
 		Example: "  ofctl-lab lab migrate vm1 host2",
 		Args:    args(2, 2, "GUEST HOST"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -53,20 +54,16 @@ func (a *app) migrateGuest(ctx context.Context, l *openedLab, guest, host string
 		return err
 	}
 	ports := l.guestPorts(guest)
-	var declared []string
 	done, err := l.m.MigrateMachine(ctx, l.name, guest, host, lab.MachineMigration{
-		Begin: func(ctx context.Context) (err error) {
-			declared, err = l.declareMigration(ctx, ports, host)
-			return err
-		},
+		Begin:   func(ctx context.Context, note lab.Noting) error { return l.declareMigration(ctx, ports, host, note) },
 		Arrived: func(ctx context.Context) error { return l.awaitStandby(ctx, ports, host) },
 		End: func(ctx context.Context, err error) error {
-			uctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), plugTimeout)
-			defer cancel()
-			if err == nil {
-				err = l.awaitPortsOn(uctx, ports, host)
+			if err != nil {
+				return err
 			}
-			return errors.Join(err, l.endMigration(uctx, declared, host))
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), plugTimeout)
+			defer cancel()
+			return l.awaitPortsOn(ctx, ports, host)
 		},
 	})
 	if err != nil {
@@ -90,47 +87,64 @@ func (l *openedLab) guestPorts(guest string) []string {
 	return ports
 }
 
-// declareMigration lets ports be on host besides where they are, and returns those
-// for which that had to be declared.
-func (l *openedLab) declareMigration(ctx context.Context, ports []string, host string) ([]string, error) {
-	var declared []string
+// declareMigration lets ports be on host besides where they are, unless the topology
+// wants them on another.
+func (d *daemon) declareMigration(ctx context.Context, ports []string, host string, note lab.Noting) error {
 	for _, name := range ports {
-		p, err := l.Port(ctx, name)
+		p, err := d.port(ctx, name)
 		if err != nil {
-			return declared, l.explain(err)
+			return err
 		}
-		switch p.MigrateTo {
-		case "":
-		case host, topo.AnyHost:
-			continue // by the topology, for as long as that says so
-		default:
-			return declared, fmt.Errorf("port %s may migrate to %s, and not to %s: apply a topology without migrate_to for it, or run `ofctl-lab migrate %s --abort`", name, p.MigrateTo, host, name)
-		}
-		next := p.PortSpec
-		next.MigrateTo = host
-		declared = append(declared, name)
-		if _, err := l.PutPort(ctx, next); err != nil {
-			return declared, fmt.Errorf("port %s: declare its migration: %w", name, l.explain(err))
+		if to := p.MigrateTo; to != "" && to != host && to != topo.AnyHost {
+			return fmt.Errorf("port %s may migrate to %s, and not to %s: apply a topology without migrate_to for it, or run `ofctl-lab migrate %s --abort`", name, to, host, name)
 		}
 	}
-	return declared, nil
+	return d.giveLeave(ctx, ports, host, note)
 }
 
-// endMigration takes back what declareMigration has declared, and nothing that was
-// applied meanwhile.
-func (l *openedLab) endMigration(ctx context.Context, declared []string, host string) error {
+// giveLeave declares that ports may migrate to host. Those for which that is not
+// declared already are noted first.
+func (d *daemon) giveLeave(ctx context.Context, ports []string, host string, note lab.Noting) error {
+	leave := map[string]lab.Leave{}
+	var next []api.PortSpec
+	for _, name := range ports {
+		p, err := d.port(ctx, name)
+		if err != nil {
+			return err
+		}
+		if p.MigrateTo == host || p.MigrateTo == topo.AnyHost {
+			continue // by the topology, for as long as that says so
+		}
+		leave[p.Name] = lab.Leave{To: host, Was: p.MigrateTo}
+		p.MigrateTo = host
+		next = append(next, p.PortSpec)
+	}
+	if err := note(leave); err != nil {
+		return err
+	}
+	for _, p := range next {
+		if _, err := d.PutPort(ctx, p); err != nil {
+			return fmt.Errorf("port %s: declare its migration: %w", p.Name, d.explain(err))
+		}
+	}
+	return nil
+}
+
+// endMigrations takes back what giveLeave has declared, and nothing that was applied
+// meanwhile.
+func (d *daemon) endMigrations(ctx context.Context, leave map[string]lab.Leave) error {
 	var errs []error
-	for _, name := range declared {
-		p, err := l.Port(ctx, name)
+	for _, name := range slices.Sorted(maps.Keys(leave)) {
+		p, err := d.Port(ctx, name)
 		if notFound(err) {
 			continue
 		}
-		if err == nil && p.MigrateTo == host {
-			p.MigrateTo = ""
-			_, err = l.PutPort(ctx, p.PortSpec)
+		if err == nil && p.MigrateTo == leave[name].To {
+			p.MigrateTo = leave[name].Was
+			_, err = d.PutPort(ctx, p.PortSpec)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("port %s: end its migration: %w", name, l.explain(err)))
+			errs = append(errs, fmt.Errorf("port %s: end its migration: %w", name, d.explain(err)))
 		}
 	}
 	return errors.Join(errs...)

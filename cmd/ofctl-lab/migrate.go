@@ -170,19 +170,7 @@ func (d *daemon) allowMigration(ctx context.Context, name, to string) (*api.Port
 }
 
 // liveMove moves a port of the lab to another host while its guest runs.
-func (a *app) liveMove(ctx context.Context, l *openedLab, port, host string) (err error) {
-	was, err := l.allowMigration(ctx, port, host)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		// What was declared before holds again, also after a failure.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), plugTimeout)
-		defer cancel()
-		if _, aerr := l.allowMigration(ctx, port, was.MigrateTo); err == nil {
-			err = aerr
-		}
-	}()
+func (a *app) liveMove(ctx context.Context, l *openedLab, port, host string) error {
 	until := func(what string, ok func(api.PortStatus) bool) func(context.Context) error {
 		return func(ctx context.Context) error {
 			return poll(ctx, func() (bool, string, error) {
@@ -195,6 +183,9 @@ func (a *app) liveMove(ctx context.Context, l *openedLab, port, host string) (er
 		}
 	}
 	away, err := l.m.Migrate(ctx, l.name, port, host, lab.Handover{
+		Begin: func(ctx context.Context, note lab.Noting) error {
+			return l.giveLeave(ctx, []string{port}, host, note)
+		},
 		Prepared: until(host+" is being prepared", func(s api.PortStatus) bool {
 			return s.Standby != nil && s.Standby.Host == host && s.Standby.Ready
 		}),

@@ -328,6 +328,7 @@ func (m *Manager) edit(ctx context.Context, lab, what string, f func(*instance) 
 	if l.st.Phase != PhaseUp {
 		return fmt.Errorf("lab %s: %s: the lab is %s; bring it up, or down, first", lab, what, l.st.Phase)
 	}
+	_ = l.takeBack(ctx) // of a command that was killed; another will try again
 	if err := f(l); err != nil {
 		return fmt.Errorf("lab %s: %s: %w", lab, what, err)
 	}

@@ -16,14 +16,15 @@ import (
 // has to do something, or be waited for: under the lab's lock, so that no two
 // migrations of a lab are mixed up. Each may be nil.
 type MachineMigration struct {
-	// Begin is called before the machine's ports are plugged in on the other host. An
-	// error ends the migration.
-	Begin func(context.Context) error
+	// Begin is called before the machine's ports are plugged in on the other host: it
+	// gives leave for them to be on two. An error ends the migration.
+	Begin func(context.Context, Noting) error
 	// Arrived is called when they are. It returns when the guest may go over; an error
 	// ends the migration.
 	Arrived func(context.Context) error
-	// End is called last, once Begin was: with nil if the machine is on the other
-	// host, and with what went wrong if it is not. It returns what the migration does.
+	// End is called once Begin was, before the leave is taken back: with nil if the
+	// machine is on the other host, and with what went wrong if it is not. It returns
+	// what the migration does.
 	End func(context.Context, error) error
 }
 
@@ -41,7 +42,7 @@ func (m *Manager) MigrateMachine(ctx context.Context, lab, name, host string, mo
 		}
 		var err error
 		if moments.Begin != nil {
-			err = moments.Begin(ctx)
+			err = moments.Begin(ctx, l.note)
 		}
 		if err == nil {
 			done, err = l.migrate(ctx, v, host, moments.Arrived)
@@ -49,7 +50,7 @@ func (m *Manager) MigrateMachine(ctx context.Context, lab, name, host string, mo
 		if moments.End != nil {
 			err = moments.End(ctx, err)
 		}
-		return err
+		return errors.Join(err, l.takeBack(ctx))
 	})
 	return done, err
 }

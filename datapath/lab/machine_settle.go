@@ -22,6 +22,9 @@ func (l *instance) settleMachines(ctx context.Context) error {
 			return fmt.Errorf("guest %s: its migration was interrupted: %w", name, err)
 		}
 	}
+	if len(names) > 0 {
+		_ = l.takeBack(ctx) // as in edit
+	}
 	return nil
 }
 

@@ -13,9 +13,13 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 )
 
-// Handover are the moments of a live migration at which somebody else has to be
-// waited for. An error of either ends the migration, and the guest stays where it was.
+// Handover are the moments of a live migration at which somebody else has to do
+// something, or be waited for. An error of either ends the migration, and the guest
+// stays where it was.
 type Handover struct {
+	// Begin is called first, if it is not nil: it gives leave for the port to be on two
+	// hosts.
+	Begin func(context.Context, Noting) error
 	// Prepared is called when the port is attached on both hosts. It returns when
 	// the guest may go over.
 	Prepared func(context.Context) error
@@ -43,8 +47,13 @@ func (m *Manager) Migrate(ctx context.Context, lab, port, host string, h Handove
 		if err := l.abandon(ctx, a); err != nil {
 			return err
 		}
-		away, err = l.moveLive(ctx, a, host, h)
-		return err
+		if h.Begin != nil {
+			err = h.Begin(ctx, l.note)
+		}
+		if err == nil {
+			away, err = l.moveLive(ctx, a, host, h)
+		}
+		return errors.Join(err, l.takeBack(ctx))
 	})
 	return away, err
 }
@@ -253,12 +262,16 @@ func (l *instance) abandon(ctx context.Context, a Attachment) error {
 	if _, err := l.switchOf(host, ns).vsctl(ctx, "--if-exists", "del-port", IntegrationBridge, a.Device()); err != nil {
 		return err
 	}
-	return l.update(func(st *state) { delete(st.Migrating, a.Port) })
+	if err := l.update(func(st *state) { delete(st.Migrating, a.Port) }); err != nil {
+		return err
+	}
+	_ = l.takeBack(ctx) // as in edit
+	return nil
 }
 
-func with(m map[string]string, k, v string) map[string]string {
+func with[V any](m map[string]V, k string, v V) map[string]V {
 	if m == nil {
-		m = map[string]string{}
+		m = map[string]V{}
 	}
 	m[k] = v
 	return m

@@ -40,13 +40,13 @@ func TestGuestsOwnSettingsMigrate(t *testing.T) {
 	no := errors.New("no")
 	yes := func(context.Context) error { return nil }
 	refuse := func(context.Context) error { return no }
-	for what, h := range map[string]Handover{"not prepared": {refuse, yes}, "not cut over": {yes, refuse}} {
+	for what, h := range map[string]Handover{"not prepared": {Prepared: refuse}, "not cut over": {Prepared: yes, Over: refuse}} {
 		if _, err := m.Migrate(ctx, s.Name, "red-a", "host2", h); !errors.Is(err, no) {
 			t.Fatal(what, err)
 		}
 		has(what, before)
 	}
-	if _, err := m.Migrate(ctx, s.Name, "red-a", "host2", Handover{yes, yes}); err != nil {
+	if _, err := m.Migrate(ctx, s.Name, "red-a", "host2", Handover{Prepared: yes, Over: yes}); err != nil {
 		t.Fatal(err)
 	}
 	has("migrated", "host2/red-a")

@@ -55,6 +55,8 @@ type state struct {
 	Migrating map[string]string `json:"migrating,omitempty"`
 	// HandingOver are the machines whose migration has begun and not ended, and to which host.
 	HandingOver map[string]string `json:"handingOver,omitempty"`
+	// Permitted is the leave that a command has given, by port, and has not taken back yet.
+	Permitted map[string]Leave `json:"permitted,omitempty"`
 	// Moved are the machines that have migrated since, and the host that the spec of Up gave each.
 	Moved      map[string]string `json:"moved,omitempty"`
 	Controller *Command          `json:"controller,omitempty"`
@@ -76,6 +78,10 @@ type instance struct {
 // concurrently, also from several processes.
 type Manager struct {
 	root string
+	// TakeBack takes back the leave that was given, by port: when the migration ends,
+	// and should its command be killed, in the next one that works on the lab. It is
+	// called under the lab's lock. What it cannot take back is left to another command.
+	TakeBack func(ctx context.Context, lab string, leave map[string]Leave) error
 }
 
 // New is a Manager of the labs under root, [DefaultRoot] if empty.

@@ -124,6 +124,7 @@ func (l *instance) up(ctx context.Context, spec Spec, o UpOptions) error {
 	if err := l.settleMachines(ctx); err != nil {
 		return err
 	}
+	_ = l.takeBack(ctx) // as in edit
 	spec, moved := l.st.keepMoved(spec)
 	for _, name := range slices.Sorted(maps.Keys(moved)) {
 		v, _ := spec.machine(name)
@@ -218,7 +219,8 @@ func (l *instance) up(ctx context.Context, spec Spec, o UpOptions) error {
 	if err := l.probeUnderlay(ctx); err != nil {
 		return err
 	}
-	return l.update(func(st *state) { st.Phase, st.Unplugged = PhaseUp, nil })
+	// No leave outlives that the hosts have joined anew: whoever has them join declares their ports.
+	return l.update(func(st *state) { st.Phase, st.Unplugged, st.Permitted = PhaseUp, nil, nil })
 }
 
 // step tells of a step, to whoever wants to know.

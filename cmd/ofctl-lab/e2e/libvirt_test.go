@@ -85,9 +85,15 @@ func (h *hypervisor) guest(t *testing.T, args ...string) string {
 // answers waits until red-b gets an answer from vm1, after what.
 func (l *testLab) answers(t *testing.T, what string) {
 	t.Helper()
+	l.answersFrom(t, "red-b", what)
+}
+
+// answersFrom is answers for another port.
+func (l *testLab) answersFrom(t *testing.T, port, what string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), bootPatience)
 	defer cancel()
-	a := l.attachment(t, "red-b")
+	a := l.attachment(t, port)
 	for {
 		out, err := l.m.Output(ctx, l.name, lab.Target{Host: a.Host, Netns: netns(a)},
 			"ping", "-n", "-c", "1", "-W", "1", "-I", device(a), "10.1.1.1")

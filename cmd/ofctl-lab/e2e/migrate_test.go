@@ -542,3 +542,43 @@ func TestVMMigration(t *testing.T) {
 	}
 	l.nothingMigrates(t)
 }
+
+// TestMigrateCommandKilled: a lab migrate that is killed leaves its guest running on one
+// host, and that its ports may migrate until the next command that works on the lab.
+func TestMigrateCommandKilled(t *testing.T) {
+	t.Parallel()
+	needVMs(t)
+	l := up(t, "mx", fmt.Sprintf(vmMigrationTopology, guestImage(t)))
+	mayMigrate := func() string {
+		t.Helper()
+		p, err := l.api.Port(t.Context(), "vm1-eth0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.MigrateTo
+	}
+	c := l.command(t.Context(), "lab", "migrate", "vm1", "host2")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "vm1's port may migrate", func() bool { return mayMigrate() == "host2" })
+	if err := c.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(); err == nil {
+		t.Fatalf("lab migrate was done before it could be killed:\n%s", &c.stderr)
+	}
+	if mayMigrate() != "host2" {
+		t.Fatal("lab migrate has taken back what it declared, though it was killed")
+	}
+	l.run(t, "lab", "start", "vm1") // it runs: nothing else is to be done
+	if to := mayMigrate(); to != "" {
+		t.Errorf("vm1's port may still migrate to %s", to)
+	}
+	eventually(t, "vm1's port is up on one host", func() bool {
+		s := l.portStatus(t, "vm1-eth0")
+		return s.State == api.StateUp && s.Standby == nil && len(s.Rivals) == 0
+	})
+	l.answersFrom(t, "c", "after lab migrate was killed")
+	l.nothingMigrates(t)
+}
