@@ -2,6 +2,7 @@ package file
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"unicode"
@@ -100,7 +101,11 @@ func (d *decoder) guest(n ast.Node) {
 	for i, n := range fs.list("disks") {
 		if disk, ok := d.disk(fs, n, fmt.Sprintf("disks.%d", i)); ok {
 			g.Disks = append(g.Disks, disk)
+			d.claim(disk.Path, image{guest: name, at: nodeAt(n), written: true})
 		}
+	}
+	if g.CDROM != "" {
+		d.claim(g.CDROM, image{guest: name, at: nodeAt(fs.values["cdrom"])})
 	}
 	g.Boot = d.boot(fs)
 	k, known := d.file.Kind(g.Kind)
@@ -405,6 +410,37 @@ func parseCmdline(s string) (string, error) {
 		return "", fmt.Errorf("%q cannot be a kernel command line; use 1 to %d printable ASCII characters", clip(s), maxCmdline)
 	}
 	return s, nil
+}
+
+// image is the image of a guest's drive, and where the file says so.
+type image struct {
+	guest   string
+	at      position
+	written bool // by the guest: a disk, and not a CD
+}
+
+func (i image) drive() string {
+	if i.written {
+		return "disk"
+	}
+	return "CD"
+}
+
+// images are the first drive of each image, by its path.
+type images map[string]image
+
+// claim notes the drive of an image, and finds out that a guest would write to the
+// image of another's.
+func (d *decoder) claim(path string, i image) {
+	clean := filepath.Clean(d.file.Path(path))
+	first, taken := d.images[clean]
+	switch {
+	case !taken:
+		d.images[clean] = i
+	case i.written || first.written:
+		d.fail(i.at, fmt.Sprintf("%s %s of guest %s is already a %s of guest %s, in line %d, column %d: what one writes would destroy it for the other",
+			i.drive(), clip(path), i.guest, first.drive(), first.guest, first.at.line, first.at.column), "give each a copy of its own")
+	}
 }
 
 // uuidOwners are the guests' UUIDs, derived ones too.

@@ -46,7 +46,7 @@ func Parse(name string, data []byte) (*File, error) {
 		return nil, err
 	}
 	d := &decoder{file: &File{source: name, positions: positions{}, nicAt: map[string]int{}, Underlay: Underlay{MTU: DefaultMTU}},
-		bad: map[string][]string{}, guestUUIDs: uuidOwners{}}
+		bad: map[string][]string{}, guestUUIDs: uuidOwners{}, images: images{}}
 	d.document(root)
 	f := d.file
 	list := d.errors

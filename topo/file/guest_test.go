@@ -165,7 +165,9 @@ func randomGuests(t *rapid.T, f *file.File, networks []string) {
 	if len(f.Kinds) > 0 {
 		kinds = append(kinds, "own")
 	}
-	word := rapid.SampledFrom([]string{"k", "../x y", "no", "a: b", `"q" \ #`, "é.img", "{x}", "/1.qcow2"})
+	words := []string{"k", "../x y", "no", "a: b", `"q" \ #`, "é.img", "{x}", "/1.qcow2"}
+	word := rapid.SampledFrom(words)
+	images := rapid.Permutation(words).Draw(t, "images") // no two drives have the same
 	for i := range rapid.IntRange(0, 3).Draw(t, "guests") {
 		g := file.Guest{Name: fmt.Sprintf("Guest%d", i), Kind: rapid.SampledFrom(kinds).Draw(t, "kind of guest"),
 			Memory: rapid.SampledFrom([]int{0, 512, 2048}).Draw(t, "guest's memory"), Ready: rapid.SampledFrom([]string{"", "lldp"}).Draw(t, "ready")}
@@ -179,7 +181,7 @@ func randomGuests(t *rapid.T, f *file.File, networks []string) {
 		case g.Kind != "veos" && rapid.Bool().Draw(t, "kernel"):
 			g.Kernel, g.Cmdline = word.Draw(t, "path"), rapid.StringMatching(`[ -~]{0,12}`).Draw(t, "cmdline")
 		default:
-			g.CDROM, g.Disks = word.Draw(t, "cdrom"), []file.Disk{{Path: word.Draw(t, "disk"), Format: "qcow2"}}
+			g.CDROM, g.Disks = images[2*i], []file.Disk{{Path: images[2*i+1], Format: "qcow2"}}
 			g.Boot = rapid.SampledFrom([][]string{nil, {"cdrom"}, {"disk", "cdrom"}}).Draw(t, "boot")
 		}
 		k, _ := f.Kind(g.Kind)

@@ -21,6 +21,7 @@ type decoder struct {
 	// about them, or about objects that refer to theirs, is a consequence.
 	bad        map[string][]string
 	guestUUIDs uuidOwners
+	images     images
 }
 
 func (d *decoder) fail(at position, what, hint string) {
