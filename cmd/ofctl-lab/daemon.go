@@ -102,6 +102,7 @@ func (a *app) labDaemon(name string) (*daemon, error) {
 // labs are the labs of this machine.
 func (a *app) labs() *lab.Manager {
 	m := lab.New(a.settings.GetString("state-root"))
+	m.Waits = func(name, holder string) { a.progress("lab %s: waiting for another command, %s", name, clean(holder)) }
 	m.TakeBack = func(ctx context.Context, name string, leave map[string]lab.Leave) error {
 		d, err := a.labDaemon(name)
 		if err != nil {

@@ -267,8 +267,20 @@ func (l *instance) shutDown(ctx context.Context, v Machine) (bool, error) {
 	}
 	wctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
-	s, err = awaitMachine(wctx, dir, s.Supervisor, func(machineState) bool { return false })
+	// Its supervisor says when it is off, unless that hangs.
+	var gone time.Time
+	s, err = awaitMachine(wctx, dir, s.Supervisor, func(now machineState) bool {
+		switch {
+		case now.QEMU.alive():
+			gone = time.Time{}
+		case gone.IsZero():
+			gone = time.Now()
+		}
+		return !gone.IsZero() && time.Since(gone) > stopTimeout
+	})
 	switch {
+	case err == nil:
+		return true, nil
 	case ctx.Err() != nil:
 		return false, ctx.Err()
 	case s.ended() || !s.Supervisor.alive():

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -78,6 +80,9 @@ type instance struct {
 // concurrently, also from several processes.
 type Manager struct {
 	root string
+	// Waits is told, by its process and command line, of another command that has worked
+	// on a lab for a second while this one waits for it; once for each wait.
+	Waits func(lab, holder string)
 	// TakeBack takes back the leave that was given, by port: when the migration ends,
 	// and should its command be killed, in the next one that works on the lab. It is
 	// called under the lab's lock. What it cannot take back is left to another command.
@@ -158,6 +163,8 @@ func (m *Manager) lock(ctx context.Context, name string) (*instance, error) {
 	path := filepath.Join(m.root, name+".lock")
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
+	tell := time.NewTimer(waitsSilently)
+	defer tell.Stop()
 	for {
 		if err := os.MkdirAll(m.root, 0o755); err != nil {
 			return nil, fmt.Errorf("lab %s: %w", name, err)
@@ -187,10 +194,28 @@ func (m *Manager) lock(ctx context.Context, name string) (*instance, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("lab %s: another command (process %s) is working on it: %w; wait for it", name, strings.TrimSpace(string(holder)), ctx.Err())
+			return nil, fmt.Errorf("lab %s: another command (%s) is working on it: %w; wait for it", name, processWords(holder), ctx.Err())
+		case <-tell.C:
+			if m.Waits != nil {
+				m.Waits(name, processWords(holder))
+			}
 		case <-tick.C:
 		}
 	}
+}
+
+// waitsSilently is for how long nothing is said of a wait for another command.
+const waitsSilently = time.Second
+
+// processWords is the process that a lock file names, with its command line while it runs.
+func processWords(holder []byte) string {
+	pid, err := strconv.Atoi(strings.TrimSpace(string(holder)))
+	if err != nil {
+		return "whose process is not written down yet"
+	}
+	// It may have ended this very moment.
+	argv, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return strings.TrimSpace(fmt.Sprintf("process %d %s", pid, bytes.ReplaceAll(argv, []byte{0}, []byte{' '})))
 }
 
 func writePID(f *os.File) error {

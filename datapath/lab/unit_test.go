@@ -23,12 +23,20 @@ func TestLockWaitsForTheOtherCommand(t *testing.T) {
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
 		t.Errorf("%v; want it to name this process", err)
 	}
-	l.unlock()
-	l, err = m.lock(context.Background(), "busy")
+	// Whoever waits for long is told what for, and goes on when that has ended.
+	me := fmt.Sprintf("process %d %s", os.Getpid(), os.Args[0])
+	waits := New(m.root)
+	waits.Waits = func(lab, holder string) {
+		if lab != "busy" || !strings.HasPrefix(holder, me) {
+			t.Errorf("lab %s is worked on by %q; want it to name %q", lab, holder, me)
+		}
+		l.unlock()
+	}
+	next, err := waits.lock(t.Context(), "busy")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.unlock()
+	next.unlock()
 	if files, _ := os.ReadDir(m.root); len(files) != 0 {
 		t.Errorf("left: %v", files)
 	}

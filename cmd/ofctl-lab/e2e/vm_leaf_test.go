@@ -316,9 +316,8 @@ func leafPower(t *testing.T, l *testLab) {
 	}
 }
 
-// killMachine kills a machine's qemu, as a crash would, and waits until its ports
-// are down.
-func (l *testLab) killMachine(t *testing.T, name string) {
+// machine is the process of a machine's qemu.
+func (l *testLab) machine(t *testing.T, name string) int {
 	t.Helper()
 	status, err := l.m.Status(t.Context(), l.name)
 	if err != nil {
@@ -328,7 +327,14 @@ func (l *testLab) killMachine(t *testing.T, name string) {
 	if i < 0 || status.Machines[i].PID == 0 {
 		t.Fatalf("%s does not run: %+v", name, status.Machines)
 	}
-	if err := syscall.Kill(status.Machines[i].PID, syscall.SIGKILL); err != nil {
+	return status.Machines[i].PID
+}
+
+// killMachine kills a machine's qemu, as a crash would, and waits until its ports
+// are down.
+func (l *testLab) killMachine(t *testing.T, name string) {
+	t.Helper()
+	if err := syscall.Kill(l.machine(t, name), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	soon(t, name+"'s port is down", func() bool { return l.portStatus(t, name+"-eth0").State == "down" })
