@@ -68,7 +68,7 @@ func newDumpFlows(a *app) *cobra.Command {
 		Long: `Show the flows in the switches, read from the switches for this answer, with the
 names of tables, tenants, networks and ports, what each flow is for, and its
 counters. Without HOST, those of every connected host. Registers appear as what they
-hold: network, origin (local or tunnel) and egress (the port to leave by).
+hold: network, origin (local, switch or tunnel) and egress (the port to leave by).
 
 --raw prints what 'ovs-ofctl -O OpenFlow13 add-flows BRIDGE -' takes back, and
 with --groups what 'add-groups' takes back; groups go first, since flows refer to

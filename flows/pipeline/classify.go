@@ -55,10 +55,13 @@ func classifyTunnel(r *rows, n *topo.Network, tunnel uint32) {
 // classifyMemberRows take what a local member sends into the network.
 func classifyMemberRows(r *rows, n *topo.Network, m *topo.Member) {
 	in := match().With(flows.InPort, flows.U(uint64(m.OFPort)))
-	network := flows.Set(regNetwork, flows.U(uint64(n.ID)))
+	is := []flows.Action{flows.Set(regNetwork, flows.U(uint64(n.ID)))}
+	if m.Learned != nil {
+		is = append(is, flows.Set(regOrigin, flows.U(originSwitch)))
+	}
 	claim := func(priority uint16, m flows.Match, do ...flows.Action) {
 		r.add(row{Table: Classify, Priority: priority, Feature: FeatClassify,
-			Match: m, Do: append(do, network), Next: SpoofGuard})
+			Match: m, Do: append(do, is...), Next: SpoofGuard})
 	}
 	if m.Sub == nil {
 		// VLAN ID 0 is no VLAN. Its priority bits go: an access guest has a

@@ -5,7 +5,7 @@ import f "github.com/ofctl-lab/ofctl-lab/flows"
 // The register map: every bit that travels with a packet through the tables.
 //
 //	reg0  0…23  network    the network's ID
-//	reg1  0     origin     0 from a local port, 1 from a tunnel
+//	reg1  0…1   origin     0 from a local port, 1 from a tunnel, 2 from a local port that learns
 //	reg2  0…16  egress     OpenFlow number of the local port, or egressTunnel
 //
 // In the pipeline a frame has one of two forms: untagged, or with a tag of
@@ -21,6 +21,7 @@ const (
 const (
 	originLocal  = 0
 	originTunnel = 1
+	originSwitch = 2 // of profile switch: rows about what others may send do not mean it
 
 	// egressTunnel lies above every number Open vSwitch gives a port (65,279).
 	egressTunnel = 0x10000

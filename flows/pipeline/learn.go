@@ -15,7 +15,7 @@ import (
 const (
 	guardSource  = 130 // no frame has such a source, whatever else is known
 	guardLearned = 100
-	guardTaken   = 65 // below all that a port of profile host has of its own
+	guardTaken   = 65 // below what the port's own MAC and those learned have
 	guardLearn   = 60
 )
 
@@ -87,7 +87,7 @@ func spoofGuardTaken(r *rows, n *topo.Network, m *topo.Member) {
 		return
 	}
 	r.drop(SpoofGuard, guardTaken, DropTakenMAC,
-		inNetwork(n).With(regOrigin, flows.U(originLocal)).With(flows.EthSrc, flows.MAC(m.Port.MAC)))
+		inNetwork(n).With(regOrigin, flows.U(originSwitch)).With(flows.EthSrc, flows.MAC(m.Port.MAC)))
 }
 
 // Sighting is what a copy that a FeatLearn row sent to the controller says: the

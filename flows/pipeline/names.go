@@ -47,6 +47,8 @@ func FormatOptions(network func(topo.ID) string, port func(uint32) string) flows
 				return "local"
 			case f == regOrigin && v.Lo == originTunnel:
 				return "tunnel"
+			case f == regOrigin && v.Lo == originSwitch:
+				return "switch"
 			case f == regEgress && v.Lo == egressTunnel:
 				return "tunnel"
 			case f == regEgress && port(uint32(v.Lo)) != "":

@@ -38,7 +38,7 @@ The names are those that ` + "`ofctl-lab dump-flows`" + ` shows; ` + "`--raw`" +
 | register | name | bits | meaning |
 |---|---|---|---|
 ` + fmt.Sprintf("| `reg0` | `%s` | 0…23 | the network's ID |\n", registerNames[regNetwork]) +
-		fmt.Sprintf("| `reg1` | `%s` | 0 | 0: from a local port; 1: from a tunnel |\n", registerNames[regOrigin]) +
+		fmt.Sprintf("| `reg1` | `%s` | 0…1 | 0: from a local port; 1: from a tunnel; 2: from a local port of profile switch |\n", registerNames[regOrigin]) +
 		fmt.Sprintf("| `reg2` | `%s` | 0…16 | OpenFlow number of the local port to leave by, or `%#x`: the tunnel |\n", registerNames[regEgress], egressTunnel) + `
 
 ## Cookies

@@ -31,7 +31,8 @@ const (
 func spoofGuardHost(r *rows) {
 	fromTunnel := match().With(regOrigin, flows.U(originTunnel))
 	r.drop(SpoofGuard, guardRest, DropUnknownTEP, fromTunnel)
-	// Ports that may use IPv6 have rows of their own above this one.
+	// Ports that may use IPv6 have rows of their own above this one, and those of
+	// profile switch another origin.
 	r.drop(SpoofGuard, guardIPv6Rest, DropIPv6NotDeclared,
 		match().With(regOrigin, flows.U(originLocal)).With(flows.EthType, flows.U(etherIPv6)))
 	r.drop(SpoofGuard, 0, DropNoRow, match())

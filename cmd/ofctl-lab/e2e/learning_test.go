@@ -105,6 +105,7 @@ func TestLearning(t *testing.T) {
 	t.Run("declared MACs stay", func(t *testing.T) { declaredMACsStay(t, l) })
 	t.Run("networks stay apart", func(t *testing.T) { l.mustVerify(t) })
 	t.Run("invalid sources", func(t *testing.T) { invalidSources(t, l) })
+	t.Run("from IPv6", func(t *testing.T) { learnedFromIPv6(t, l) })
 	t.Run("outlives the controller", func(t *testing.T) { learnedOutlivesTheController(t, l) })
 	t.Run("gone with the port", func(t *testing.T) { learnedGoesWithThePort(t, l) })
 }
@@ -217,6 +218,16 @@ func invalidSources(t *testing.T, l *learningLab) {
 	if n := len(l.learned(t, "sw1")); n != had {
 		t.Errorf("%d MACs are learned, %d were before", n, had)
 	}
+}
+
+// learnedFromIPv6: a station that speaks IPv6 only is learned and heard as any other,
+// though no port of the network declares an IPv6 address.
+func learnedFromIPv6(t *testing.T, l *learningLab) {
+	six, marker := station{mac: behind(6), addr: netip.MustParseAddr("fd00:5::6")}, t.Name()
+	to := station{mac: l.redB.mac, addr: netip.MustParseAddr("fd00:5::2")}
+	l.sw3.send(t, udp(t, six, to, marker))
+	l.redB.await(t, marker)
+	l.awaitLearned(t, six.mac, "sw3")
 }
 
 // learnedOutlivesTheController: a controller that is killed takes nothing of what was
