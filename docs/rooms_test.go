@@ -50,6 +50,7 @@ var rules = []rule{
 	{"flows", "time", "", "the algebra has no clock"},
 	{"topo", "time", "", "the overlay has no clock"},
 	{"flows", "sync", "", "the algebra has no locks"},
+	{"", "flows/pipeline/cases", "flows/pipeline/cases", "what the features are tested with is for tests"},
 	{"flows/verify", "flows/pipeline", "", "the verifier judges what a switch holds, whoever compiled it"},
 }
 
@@ -119,6 +120,8 @@ func TestRulesCanFail(t *testing.T) {
 		{module + "flows", "log/slog", true},
 		{module + "flows", "time", true},
 		{module + "flows", "strings", false},
+		{module + "flows/trace", module + "flows/pipeline/cases", true},
+		{module + "cmd/ofctl-lab", module + "flows/pipeline/cases", true},
 	} {
 		got := false
 		for _, r := range rules {

@@ -15,6 +15,11 @@
 // with its rows, call that from compile.go, and run make generate for the
 // reference. Tests check every compiled flow against the declarations.
 //
+// # How to add a feature
+//
+// Package cases says it: a feature brings packets of which it declares what becomes,
+// and every test of the pipeline is made from these.
+//
 // All functions are pure and safe for concurrent use.
 package pipeline
 

@@ -1,6 +1,10 @@
 package pipeline
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
 
 // Feature is the meaning of a cookie's feature byte: the table that a row
 // serves, or the reason for which it drops.
@@ -96,6 +100,9 @@ var features = map[Feature]featureDoc{
 	DropPause:           {"control-pause", "MAC Control (PAUSE, priority flow control: IEEE 802.3 clause 31)"},
 	DropNoFarEnd:        {"no-far-end", "the other end of the wire is bound nowhere, or on a host without a tunnel to it"},
 }
+
+// Features are all features, ascending. The slice is the caller's.
+func Features() []Feature { return slices.Sorted(maps.Keys(features)) }
 
 // IsDrop reports whether rows with this feature drop.
 func IsDrop(feature uint8) bool { return feature >= uint8(DropUnclaimedPort) }

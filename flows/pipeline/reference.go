@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	f "github.com/ofctl-lab/ofctl-lab/flows"
@@ -47,13 +46,8 @@ The names are those that ` + "`ofctl-lab dump-flows`" + ` shows; ` + "`--raw`" +
 | feature | name | meaning |
 |---|---|---|
 `)
-	var numbers []Feature
-	for n := range features {
-		numbers = append(numbers, n)
-	}
-	slices.Sort(numbers)
 	drops := false
-	for _, n := range numbers {
+	for _, n := range Features() {
 		if IsDrop(uint8(n)) && !drops {
 			drops = true
 			b.WriteString("\nFrom `0x80` on, the feature is the reason of a drop:\n\n| feature | reason | meaning |\n|---|---|---|\n")

@@ -80,7 +80,7 @@ func (o *odp) execute(actions string, k *odpPacket) error {
 			}
 			k.bake()
 			tunnel := ""
-			if 101 <= port && port <= 103 {
+			if isTunnelPort(port) {
 				tunnel = k.tunnel
 			}
 			o.outs = append(o.outs, fmt.Sprintf("%d %s %x", port, tunnel, k.base.frame))

@@ -11,13 +11,14 @@ const testTables = 6
 
 // testCase is a random state, and packets for it.
 type testCase struct {
+	also    []Port // that the switch has beside the test ports
 	flows   []*flows.Flow
 	groups  []*flows.Group
 	packets []*Packet
 }
 
 func (c *testCase) newSwitch() (*Switch, error) {
-	return New(Config{Name: "br0", Ports: testPorts, State: flows.Flat(&flows.Part{Flows: c.flows, Groups: c.groups})})
+	return New(Config{Name: "br0", Ports: slices.Concat(testPorts, c.also), State: flows.Flat(&flows.Part{Flows: c.flows, Groups: c.groups})})
 }
 
 func (g gen) testCase(nFlows, nPackets int) *testCase {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -65,10 +66,10 @@ var parts = []struct {
 	without func(c *testCase, from, to int) *testCase
 }{
 	{func(c *testCase) int { return len(c.flows) }, func(c *testCase, from, to int) *testCase {
-		return &testCase{flows: slices.Delete(slices.Clone(c.flows), from, to), groups: c.groups}
+		return &testCase{also: c.also, flows: slices.Delete(slices.Clone(c.flows), from, to), groups: c.groups}
 	}},
 	{func(c *testCase) int { return len(c.groups) }, func(c *testCase, from, to int) *testCase {
-		return &testCase{flows: c.flows, groups: slices.Delete(slices.Clone(c.groups), from, to)}
+		return &testCase{also: c.also, flows: c.flows, groups: slices.Delete(slices.Clone(c.groups), from, to)}
 	}},
 	{(*testCase).countActions, (*testCase).withoutActions},
 }
@@ -83,7 +84,7 @@ func (c *testCase) countActions() int {
 
 // withoutActions is the case without the actions from … to-1, counted over all flows.
 func (c *testCase) withoutActions(from, to int) *testCase {
-	out := &testCase{groups: c.groups}
+	out := &testCase{also: c.also, groups: c.groups}
 	i := 0
 	keep := func(as []flows.Action) (kept []flows.Action) {
 		for _, a := range as {
@@ -104,6 +105,9 @@ func (c *testCase) withoutActions(from, to int) *testCase {
 
 func (c *testCase) text(p *Packet) string {
 	var b strings.Builder
+	for _, p := range c.also {
+		fmt.Fprintf(&b, "port %d\n", p.Number)
+	}
 	for _, f := range c.flows {
 		fmt.Fprintf(&b, "flow %s\n", f)
 	}
@@ -123,6 +127,10 @@ func readCase(t testing.TB, text string) (*testCase, *Packet) {
 		kind, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 		var err error
 		switch kind {
+		case "port":
+			var n uint64
+			n, err = strconv.ParseUint(rest, 10, 32)
+			c.also = append(c.also, guestPort(uint32(n)))
 		case "flow":
 			var f *flows.Flow
 			f, err = flows.ParseFlow(rest)

@@ -3,6 +3,7 @@ package trace
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +22,7 @@ type vswitch struct {
 	t       testing.TB
 	dir     string
 	ctl     *ovsctl.Control
+	ports   map[uint32]string // names by OpenFlow port number, but for br0
 	ofports map[uint32]uint32 // datapath port number → OpenFlow port number
 }
 
@@ -32,6 +34,11 @@ var testPorts = []Port{
 	{Number: 103, Name: "geneve0", Tunnel: &Tunnel{Encap: "geneve"}},
 	{Number: 0xfffffffe, Name: "br0"},
 }
+
+// guestPort is a port of br0 that is no tunnel's.
+func guestPort(n uint32) Port { return Port{Number: n, Name: fmt.Sprintf("p%d", n)} }
+
+func isTunnelPort(n uint32) bool { return 101 <= n && n <= 103 }
 
 func unavailable(t testing.TB, why string) {
 	t.Helper()
@@ -54,7 +61,7 @@ func startVswitch(t testing.TB) *vswitch {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	v := &vswitch{t: t, dir: dir}
+	v := &vswitch{t: t, dir: dir, ports: map[uint32]string{}}
 	db := filepath.Join(dir, "conf.db")
 	v.run("", "ovsdb-tool", "create", db, "/usr/share/openvswitch/vswitch.ovsschema")
 	sock := "unix:" + filepath.Join(dir, "db.sock")
@@ -64,17 +71,8 @@ func startVswitch(t testing.TB) *vswitch {
 		return err
 	})
 	v.daemon("ovs-vswitchd", sock, "--enable-dummy", "--disable-system", "--unixctl="+filepath.Join(dir, "sw.ctl"))
-	args := []string{"--timeout=20", "--db=" + sock, "--", "add-br", "br0",
-		"--", "set", "bridge", "br0", "datapath_type=dummy", "fail_mode=secure", "protocols=OpenFlow13"}
-	for _, p := range testPorts[:len(testPorts)-1] {
-		args = append(args, "--", "add-port", "br0", p.Name, "--", "set", "interface", p.Name, "ofport_request="+strconv.Itoa(int(p.Number)))
-		if p.Tunnel != nil {
-			args = append(args, "type="+p.Tunnel.Encap, "options:remote_ip=flow", "options:key=flow")
-		} else {
-			args = append(args, "type=dummy", "options:tx_pcap="+filepath.Join(dir, p.Name+".pcap"))
-		}
-	}
-	v.run("", "ovs-vsctl", args...)
+	v.run("", "ovs-vsctl", "--timeout=20", "--db="+sock, "--", "add-br", "br0",
+		"--", "set", "bridge", "br0", "datapath_type=dummy", "fail_mode=secure", "protocols=OpenFlow13")
 	v.eventually(func() error {
 		v.ctl, err = ovsctl.DialControl(context.Background(), filepath.Join(dir, "sw.ctl"))
 		return err
@@ -82,6 +80,30 @@ func startVswitch(t testing.TB) *vswitch {
 	t.Cleanup(func() { v.ctl.Close() })
 	// Tunnels as the kernel has them: an action says where to and under which key.
 	v.call("dpif/set-dp-features", "br0", "tnl_push_pop", "false")
+	v.addPorts(testPorts[:len(testPorts)-1])
+	return v
+}
+
+// addPorts adds ports, as far as they are not there yet.
+func (v *vswitch) addPorts(ps []Port) {
+	v.t.Helper()
+	args := []string{"--timeout=20", "--db=unix:" + filepath.Join(v.dir, "db.sock")}
+	for _, p := range ps {
+		if v.ports[p.Number] != "" {
+			continue
+		}
+		v.ports[p.Number] = p.Name
+		args = append(args, "--", "add-port", "br0", p.Name, "--", "set", "interface", p.Name, "ofport_request="+strconv.Itoa(int(p.Number)))
+		if p.Tunnel != nil {
+			args = append(args, "type="+p.Tunnel.Encap, "options:remote_ip=flow", "options:key=flow")
+		} else {
+			args = append(args, "type=dummy", "options:tx_pcap="+filepath.Join(v.dir, p.Name+".pcap"))
+		}
+	}
+	if len(args) == 2 {
+		return
+	}
+	v.run("", "ovs-vsctl", args...)
 	v.ofports = map[uint32]uint32{}
 	for _, m := range regexp.MustCompile(`(\d+)/(\d+): \(`).FindAllStringSubmatch(v.call("dpif/show"), -1) {
 		of, _ := strconv.Atoi(m[1])
@@ -91,10 +113,9 @@ func startVswitch(t testing.TB) *vswitch {
 		}
 		v.ofports[uint32(dp)] = uint32(of)
 	}
-	if len(v.ofports) != len(testPorts) {
-		t.Fatalf("ports: %v", v.ofports)
+	if len(v.ofports) != len(v.ports)+1 { // and br0
+		v.t.Fatalf("ports: %v", v.ofports)
 	}
-	return v
 }
 
 func (v *vswitch) daemon(name string, args ...string) {
@@ -158,6 +179,7 @@ func (v *vswitch) call(command string, args ...string) string {
 
 // load makes the switch hold a state, in one bundle.
 func (v *vswitch) load(c *testCase) error {
+	v.addPorts(c.also)
 	var b strings.Builder
 	b.WriteString("flow delete\ngroup delete\n")
 	for _, g := range c.groups {
