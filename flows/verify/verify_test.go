@@ -5,92 +5,24 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/uuid"
-
 	"github.com/ofctl-lab/ofctl-lab/flows/pipeline"
+	"github.com/ofctl-lab/ofctl-lab/flows/pipeline/cases"
 	"github.com/ofctl-lab/ofctl-lab/topo"
 )
-
-// shape is the size of a random overlay.
-type shape struct{ hosts, networks, ports int }
-
-var encaps = map[topo.Encap]string{topo.GRE: "gre", topo.VXLAN: "vxlan", topo.Geneve: "geneve"}
 
 func tep(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte{192, 168, byte(200 + i/250), byte(1 + i%250)})
 }
 
-// random is a random overlay: access ports and trunks, with and without addresses,
-// also of IPv6, spread over hosts.
-func random(t testing.TB, s shape, seed uint64) *topo.Snapshot {
-	t.Helper()
-	r := rand.New(rand.NewPCG(seed, 1))
-	tx := topo.Empty().Begin()
-	for i := range s.hosts {
-		name := fmt.Sprintf("host%d", i)
-		tx.PutHost(topo.Host{Name: name, TEP: tep(i), Declared: true})
-		tx.ObserveHost(name, tep(i), [4]uint32{topo.GRE: 10001, topo.VXLAN: 10002, topo.Geneve: 10003})
-	}
-	for i := range s.networks {
-		tenant := fmt.Sprintf("t%d", i%3)
-		tx.PutTenant(topo.Tenant{Name: tenant})
-		tx.PutNetwork(topo.Network{Tenant: tenant, Name: fmt.Sprintf("n%d", i), Encap: topo.Encap(1 + r.IntN(3)), Key: uint32(100 + i),
-			Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/64")}})
-	}
-	network := func(i int) string { return fmt.Sprintf("t%d/n%d", i%s.networks%3, i%s.networks) }
-	numbers := map[int]uint32{}
-	for i := range s.ports {
-		n := r.IntN(s.networks)
-		v4 := netip.AddrFrom4([4]byte{10, 1, byte(1 + i>>7), byte(1 + i&127)})
-		p := topo.Port{Name: fmt.Sprintf("p%d", i), MAC: topo.MAC{2, 0, 0, 0, byte(i >> 8), byte(i)}}
-		switch k := r.IntN(10); {
-		case k < 5:
-			p.Network, p.Addresses = network(n), []netip.Addr{v4}
-		case k < 6:
-			p.Network, p.Addresses = network(n), []netip.Addr{v4, netip.AddrFrom16([16]byte{0: 0xfd, 14: byte(1 + i>>8), 15: byte(i)})}
-		case k < 7:
-			p.Network = network(n)
-		default:
-			p.Trunk = &topo.Trunk{VLANs: []topo.SubPort{{VLAN: 10, Network: network(n), Addresses: []netip.Addr{v4}}}}
-			if s.networks > 2 {
-				p.Trunk.VLANs = append(p.Trunk.VLANs, topo.SubPort{VLAN: 20, Network: network(n + 1)})
-				p.Trunk.Native = &topo.SubPort{Network: network(n + 2)}
-			}
-			if r.IntN(2) == 0 {
-				p.Profile = topo.ProfileSwitch
-			}
-		}
-		tx.PutPort(p)
-		h := r.IntN(s.hosts)
-		numbers[h]++
-		tx.Bind(p.Name, topo.Binding{Host: fmt.Sprintf("host%d", h), OFPort: numbers[h], Interface: uuid.NewSHA1(uuid.NameSpaceOID, fmt.Append(nil, i))})
-	}
-	wires(tx, r, s.hosts, numbers)
-	snap, _, err := tx.Commit()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return snap
-}
+// shape is the size of a random overlay.
+type shape struct{ hosts, networks, ports int }
 
-// wires adds wires, some on one host and some across two.
-func wires(tx *topo.Txn, r *rand.Rand, hosts int, numbers map[int]uint32) {
-	tx.PutTenant(topo.Tenant{Name: "w"})
-	for i := range r.IntN(4) {
-		name := fmt.Sprintf("wire%d", i)
-		tx.PutNetwork(topo.Network{Tenant: "w", Name: name, Type: topo.TypeWire, Encap: topo.Encap(1 + r.IntN(3)), Key: uint32(5000 + i)})
-		for end := range 2 {
-			h := r.IntN(hosts)
-			numbers[h]++
-			p := topo.Port{Name: fmt.Sprintf("%s-%d", name, end), Network: "w/" + name, Profile: topo.ProfileSwitch}
-			tx.PutPort(p)
-			tx.Bind(p.Name, topo.Binding{Host: fmt.Sprintf("host%d", h), OFPort: numbers[h], Interface: uuid.NewSHA1(uuid.NameSpaceOID, []byte(p.Name))})
-		}
-	}
+// random is a random overlay with ports of all kinds.
+func random(s shape, seed uint64) *topo.Snapshot {
+	return cases.Spread(rand.New(rand.NewPCG(seed, 8)), s.hosts, s.networks, s.ports).Snapshot
 }
 
 // overlay is what a snapshot declares, with the flows compiled for it.
@@ -98,40 +30,26 @@ func overlay(t testing.TB, s *topo.Snapshot) Overlay {
 	t.Helper()
 	o := Overlay{Check: pipeline.Check, CheckGroup: pipeline.CheckGroup, Workers: 2}
 	for _, n := range s.Networks() {
-		o.Networks = append(o.Networks, Network{n.FullName(), encaps[n.Encap], uint64(n.Key)})
+		o.Networks = append(o.Networks, Network{n.FullName(), n.Encap.String(), uint64(n.Key)})
 	}
-	for _, h := range s.Hosts() {
-		state, err := pipeline.Compile(s, h.Name)
-		if err != nil {
-			t.Fatal(err)
+	switches, err := cases.Switches(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sw := range switches {
+		h := Host{Name: sw.Name, TEPs: sw.TEPs, State: sw.State}
+		for _, p := range sw.Tunnels {
+			h.Tunnels = append(h.Tunnels, Tunnel{p.Number, p.Encap, p.Encap})
 		}
-		host := Host{Name: h.Name, TEPs: []netip.Addr{h.TEP}, State: state}
-		for e, name := range encaps {
-			host.Tunnels = append(host.Tunnels, Tunnel{h.Tunnel(e), name, name})
-		}
-		ports := map[uint32]*Port{}
-		for _, seg := range s.SegmentsOn(h.Name) {
-			for _, m := range seg.Members {
-				if m.Host.Name != h.Name {
-					continue
-				}
-				if ports[m.OFPort] == nil {
-					ports[m.OFPort] = &Port{Number: m.OFPort, Name: m.Port.Name}
-				}
-				p := ports[m.OFPort]
-				member := Member{Network: seg.Network.FullName(), Wire: seg.Network.IsWire()}
-				if m.Sub != nil {
-					member.VLAN = m.Sub.VLAN
-				}
-				p.Members = append(p.Members, member)
+		for _, p := range sw.Ports {
+			at := Port{Number: p.Number, Name: p.Name}
+			for _, m := range p.Members {
+				at.Members = append(at.Members, Member{m.VLAN, m.Wire, m.Network})
 			}
+			h.Ports = append(h.Ports, at)
 		}
-		for _, p := range ports {
-			host.Ports = append(host.Ports, *p)
-		}
-		slices.SortFunc(host.Ports, func(a, b Port) int { return int(a.Number) - int(b.Number) })
-		host.Ports = append(host.Ports, Port{Number: 9999, Name: "nobody's"})
-		o.Hosts = append(o.Hosts, host)
+		h.Ports = append(h.Ports, Port{Number: 9999, Name: "nobody's"})
+		o.Hosts = append(o.Hosts, h)
 	}
 	return o
 }
@@ -157,28 +75,54 @@ func show(r *Report) string {
 	return b.String()
 }
 
-// TestWhatIsCompiledIsProved: LAW: what is compiled for any overlay is proved.
-func TestWhatIsCompiledIsProved(t *testing.T) {
-	wires, classes, refuted := 0, 0, 0
-	for seed := range uint64(60) {
-		s := shape{1 + int(seed%4), 1 + int(seed%6), int(seed % 23)}
-		o := overlay(t, random(t, s, seed))
-		for _, h := range o.Hosts {
-			for _, p := range h.Ports {
-				if len(p.Members) > 0 && p.Members[0].Wire {
-					wires++
+// TestDeclaredOverlaysAreProved: what is compiled for an overlay with any one feature is
+// proved.
+func TestDeclaredOverlaysAreProved(t *testing.T) {
+	for _, d := range cases.Declarations() {
+		t.Run(d.Name, func(t *testing.T) {
+			for seed := range uint64(10) {
+				if d.Large && seed > 0 {
+					break
+				}
+				r := verified(t, overlay(t, cases.Alone(d, rand.New(rand.NewPCG(seed, 9))).Snapshot))
+				if !r.Proved() {
+					t.Fatalf("seed %d: %s", seed, show(r))
 				}
 			}
-		}
-		r := verified(t, o)
-		if !r.Proved() {
-			t.Fatalf("seed %d: %s", seed, show(r))
-		}
-		classes += r.Classes
-		refuted += r.Refuted
+		})
 	}
-	t.Logf("%d ends of wires; %d classes, %d suspicions refuted", wires, classes, refuted)
-	if wires == 0 || classes == 0 {
+}
+
+// TestWhatIsCompiledIsProved: LAW: what is compiled for any overlay is proved, also
+// after anything has happened to it.
+func TestWhatIsCompiledIsProved(t *testing.T) {
+	classes, refuted, refused := 0, 0, 0
+	for seed := range uint64(30) {
+		r := rand.New(rand.NewPCG(seed, 12))
+		s := cases.Random(r, cases.Size{Hosts: cases.MinHosts + int(seed%4), Features: 4 + int(seed)}).Snapshot
+		if seed%5 == 0 {
+			s = random(shape{1 + int(seed%4), 1 + int(seed%6), int(seed)}, seed)
+		}
+		for step := range 6 {
+			rep := verified(t, overlay(t, s))
+			if !rep.Proved() {
+				t.Fatalf("seed %d, step %d: %s", seed, step, show(rep))
+			}
+			classes += rep.Classes
+			refuted += rep.Refuted
+			tx := s.Begin()
+			for range 1 + r.IntN(4) {
+				cases.Change(r, s, tx)
+			}
+			next, _, err := tx.Commit()
+			if err != nil {
+				refused++
+			}
+			s = next
+		}
+	}
+	t.Logf("%d classes, %d suspicions refuted; %d changes refused", classes, refuted, refused)
+	if classes == 0 {
 		t.Error("nothing was proved of anything")
 	}
 }
@@ -186,7 +130,7 @@ func TestWhatIsCompiledIsProved(t *testing.T) {
 // BenchmarkVerify is of random overlays whose hosts have about 1,000 flows each.
 func BenchmarkVerify(b *testing.B) {
 	for _, s := range []shape{{2, 6, 90}, {20, 80, 440}, {100, 400, 2000}} {
-		o := overlay(b, random(b, s, 1))
+		o := overlay(b, random(s, 1))
 		o.Workers = runtime.GOMAXPROCS(0)
 		b.Run(fmt.Sprintf("hosts=%d", s.hosts), func(b *testing.B) {
 			b.ReportAllocs()
