@@ -3,7 +3,6 @@ package pipeline
 import (
 	"flag"
 	"fmt"
-	"iter"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -11,8 +10,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
-
 	"github.com/ofctl-lab/ofctl-lab/flows"
 	"github.com/ofctl-lab/ofctl-lab/topo"
 )
@@ -203,179 +200,6 @@ func TestLargeFlood(t *testing.T) {
 	for i := range ports {
 		if n := outputs[uint32(1000+i)]; n != 1 {
 			t.Fatalf("port %d is flooded to %d times", 1000+i, n)
-		}
-	}
-}
-
-// LAW: Recompile(Compile(old), old, new) == Compile(new), whatever happened in between.
-func TestRecompileIsCompile(t *testing.T) {
-	done, refused, wires, migrated := 0, 0, 0, 0
-	defer func() {
-		t.Logf("%d commits, %d refused, %d cut-overs, %d wires with two ends, %d of them with one on standby",
-			done, refused, migrations, wires, migrated)
-		if migrations == 0 {
-			t.Error("no migration was ever cut over")
-		}
-		if wires == 0 || migrated == 0 {
-			t.Error("no wire ever had two ends, or none of them was migrated")
-		}
-	}()
-	rapid.Check(t, func(t *rapid.T) {
-		tx := topo.Empty().Begin()
-		tx.PutTenant(topo.Tenant{Name: "t"})
-		for i := range 4 {
-			tx.PutNetwork(topo.Network{Tenant: "t", Name: fmt.Sprintf("n%d", i), Encap: encaps[i%3]})
-		}
-		s, _, err := tx.Commit()
-		if err != nil {
-			t.Fatal(err)
-		}
-		hosts := []string{"host1", "host2", "host3"}
-		states := map[string]*flows.State{}
-		for _, h := range hosts {
-			states[h] = flows.NewState(nil)
-		}
-		for range rapid.IntRange(1, 40).Draw(t, "commits") {
-			tx := s.Begin()
-			for range rapid.IntRange(1, 3).Draw(t, "changes") {
-				randomChange(t, s, tx)
-			}
-			next, _, err := tx.Commit()
-			if err != nil {
-				refused++
-				continue // an invalid mixture changes nothing
-			}
-			done++
-			for seg := range wiresOf(next) {
-				wires++
-				if seg.Members[0].Standby.Host != nil || seg.Members[1].Standby.Host != nil {
-					migrated++
-				}
-			}
-			for _, h := range hosts {
-				got, err := Recompile(states[h], s, next, h)
-				if err != nil {
-					t.Fatal(err)
-				}
-				want, err := Compile(next, h)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if !got.Equal(want) {
-					t.Fatalf("%s: recompiled differs from compiled:\n%s", h, cmp.Diff(text(want), text(got)))
-				}
-				if d := flows.Diff(states[h], want); !flows.Apply(states[h], d).Equal(want) {
-					t.Fatalf("%s: diff does not lead to the new state", h)
-				}
-				checked(t, got)
-				states[h] = got
-			}
-			s = next
-		}
-	})
-}
-
-// wiresOf are the wires of which both ends are bound.
-func wiresOf(s *topo.Snapshot) iter.Seq[*topo.Segment] {
-	return func(yield func(*topo.Segment) bool) {
-		for _, n := range s.Networks() {
-			seg := s.Segment(n.ID)
-			if n.IsWire() && seg != nil && len(seg.Members) == 2 && !yield(seg) {
-				return
-			}
-		}
-	}
-}
-
-// migrations counts the cut-overs that were tried, so that the law is not held of none.
-var migrations int
-
-var answers = []topo.Answer{topo.AnswerBound, topo.AnswerDeclared}
-
-var encaps = []topo.Encap{topo.GRE, topo.VXLAN, topo.Geneve}
-
-func randomChange(t *rapid.T, s *topo.Snapshot, tx *topo.Txn) {
-	host := rapid.IntRange(1, 3).Draw(t, "host")
-	network := fmt.Sprintf("n%d", rapid.IntRange(0, 3).Draw(t, "network"))
-	port := fmt.Sprintf("p%d", rapid.IntRange(0, 7).Draw(t, "port"))
-	switch rapid.SampledFrom([]string{"host", "tep", "network", "wire", "wire", "ends", "ends", "port", "port", "trunk", "bind", "bind", "bind", "unbind", "activate", "activate", "activate", "watch", "learn", "learn", "learn", "delete-port", "delete-network"}).Draw(t, "what") {
-	case "host":
-		observe(tx, host)
-	case "tep":
-		name := fmt.Sprintf("host%d", host)
-		var tunnels [4]uint32
-		for _, e := range encaps {
-			if rapid.Bool().Draw(t, "tunnel") {
-				tunnels[e] = 100 + uint32(e)
-			}
-		}
-		// Now and then an endpoint that another host has already.
-		tx.ObserveHost(name, addr(fmt.Sprintf("192.168.201.%d", rapid.IntRange(host, host+1).Draw(t, "tep"))), tunnels)
-	case "network":
-		tx.PutTenant(topo.Tenant{Name: "t"})
-		n := topo.Network{Tenant: "t", Name: network, Encap: rapid.SampledFrom(encaps).Draw(t, "encap"),
-			Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")}, Answer: rapid.SampledFrom(answers).Draw(t, "answer")}
-		tx.PutNetwork(n)
-	case "wire":
-		wire := topo.Network{Tenant: "t", Name: "n3", Type: topo.TypeWire, Encap: rapid.SampledFrom(encaps).Draw(t, "encap")}
-		tx.PutNetwork(wire)
-		for _, p := range s.PortsIn(wire.FullName()) {
-			_ = tx.DeletePort(p.Name)
-		}
-		for i := range 2 { // p0 to p3, two of them
-			tx.PutPort(topo.Port{Name: fmt.Sprintf("p%d", 2*i+rapid.IntRange(0, 1).Draw(t, "end")), Network: wire.FullName(), MigrateTo: topo.AnyHost})
-		}
-	case "ends":
-		for i, p := range s.PortsIn("t/n3") {
-			bind(tx, p.Name, rapid.IntRange(1, 3).Draw(t, "end host"), uint32(10+i))
-		}
-	case "port":
-		p := topo.Port{Name: port, Network: "t/" + network}
-		if n := s.Network(p.Network); n != nil && len(n.Subnets) > 0 && rapid.Bool().Draw(t, "address") {
-			p.Addresses = []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(1, 9).Draw(t, "last byte"))})}
-		}
-		if rapid.Bool().Draw(t, "switch") {
-			p.Profile, p.MACs = topo.ProfileSwitch, rapid.IntRange(0, 2).Draw(t, "macs")
-		}
-		p.MigrateTo = rapid.SampledFrom([]string{"", topo.AnyHost}).Draw(t, "migrate_to")
-		tx.PutPort(p)
-	case "trunk":
-		tr := &topo.Trunk{VLANs: []topo.SubPort{{VLAN: 10, Network: "t/n0"}, {VLAN: 20, Network: "t/n1"}}}
-		if rapid.Bool().Draw(t, "native") {
-			tr.Native = &topo.SubPort{Network: "t/n2"}
-		}
-		tx.PutPort(topo.Port{Name: port, Trunk: tr, Profile: topo.Profile(rapid.IntRange(0, 1).Draw(t, "profile")), MigrateTo: topo.AnyHost})
-	case "learn":
-		p, n := s.Port(port), s.Network("t/"+network)
-		mac := topo.MAC{2, 0, 0, 0, 0, byte(rapid.IntRange(0, 5).Draw(t, "mac"))}
-		switch {
-		case p == nil || n == nil || len(s.Bindings(port)) == 0:
-		case rapid.IntRange(0, 4).Draw(t, "un") == 0:
-			tx.Unlearn(n.ID, mac, p.ID)
-		default:
-			learn(tx, s, port, "t/"+network, mac)
-		}
-	case "bind":
-		// Numbers from ownMeters on share a meter.
-		bind(tx, port, host, uint32(rapid.SampledFrom([]int{1, 2, 3, 4, 5, 6, 7, 8, 9, 40000, 40001, 40002}).Draw(t, "ofport")))
-	case "unbind":
-		tx.Unbind(fmt.Sprintf("host%d", host), ifaceID(host, uint32(rapid.SampledFrom([]int{1, 2, 3, 4, 5, 6, 7, 8, 9, 40000, 40001, 40002}).Draw(t, "ofport"))))
-	case "activate":
-		if m, ok := s.Migration(port); ok {
-			migrations++
-			tx.Activate(port, m.Standby)
-		}
-	case "watch":
-		if m, ok := s.Migration(port); ok {
-			tx.Watch(port, m.Standby)
-		}
-	case "delete-port":
-		if s.Port(port) != nil {
-			_ = tx.DeletePort(port)
-		}
-	case "delete-network":
-		if s.Network("t/"+network) != nil {
-			_ = tx.DeleteNetwork("t/" + network)
 		}
 	}
 }
