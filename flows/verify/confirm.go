@@ -225,6 +225,7 @@ func follow(p *program, f *flows.Flow, w way) (on []way) {
 				for f := flows.CTState; f <= flows.CTLabel; f++ {
 					behind.forget(f)
 				}
+				behind.reread()
 				on = append(on, c)
 			}
 			m.simple(flows.CTClear{})

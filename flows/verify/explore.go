@@ -369,6 +369,7 @@ func (w *walker) conntrack(a flows.CT) {
 		for f := flows.CTState; f <= flows.CTLabel; f++ {
 			m.forget(f)
 		}
+		m.reread()
 		w.a.next = append(w.a.next, w.x.node(a.Table, &st))
 	}
 	w.m.simple(flows.CTClear{})
@@ -454,6 +455,9 @@ func (w *walker) send(port uint32) {
 	e := event{port: port, vid: at(flows.VLANVID), key: at(flows.TunID), dst4: at(flows.TunIPv4Dst), dst6: at(flows.TunIPv6Dst),
 		moved: s.flags&moved != 0, answered: s.flags&answered != 0,
 		readdressed: s.flags&readdressed != 0, choice: w.choice, bucket: w.bucket, flow: w.f}
+	if s.flags&nested != 0 && !e.vid.agrees(hasTag) {
+		e.vid = tern{}
+	}
 	if port == flows.PortInPort {
 		e.throughPort = true
 		if e.moved {

@@ -58,6 +58,9 @@ func (v *values) frame() []byte {
 		b = v.ipv4(b)
 	case 0x86dd:
 		b = v.ipv6(b)
+	case 0x8100, 0x88a8:
+		// With a VLAN ID that nobody may carry (IEEE 802.1Q table 9-2).
+		b = append(b, 0x0f, 0xff, 0x88, 0xb5)
 	}
 	for len(b) < minimum {
 		b = append(b, 0)

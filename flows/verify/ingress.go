@@ -9,6 +9,12 @@ import (
 // nobody is the network of what is in none.
 const nobody int32 = -1
 
+// tagTypes are the Ethernet types of tags (IEEE 802.1Q table 9-1).
+var tagTypes = [...]uint64{0x8100, 0x88a8}
+
+// hasTag is a VLANVID of packets with a tag.
+var hasTag = tern{flows.U(tagPresent), flows.U(tagPresent)}
+
 // place is what a port carries.
 type place struct {
 	port  *Port
@@ -124,7 +130,24 @@ type builder struct {
 	excepts uint16
 }
 
-func (b *builder) add(g ingress) { b.x.ingresses = append(b.x.ingresses, g) }
+// add adds packets, and those among them that have a second tag by themselves: when the
+// first one is taken off, they leave with a VLAN ID that no lookup has seen.
+func (b *builder) add(g ingress) {
+	b.x.ingresses = append(b.x.ingresses, g)
+	vid, kind := b.x.p.slots[flows.VLANVID], b.x.p.slots[flows.EthType]
+	if !g.state.at[vid].agrees(hasTag) {
+		return
+	}
+	for _, t := range tagTypes {
+		two := g
+		two.name += ", above another tag"
+		two.state = g.state.clone()
+		two.state.at[vid] = g.state.at[vid].and(hasTag)
+		two.state.at[kind] = tern{flows.U(t), flows.EthType.FullMask()}
+		two.state.flags |= nested
+		b.x.ingresses = append(b.x.ingresses, two)
+	}
+}
 
 // known is the state of packets that come in by a port.
 func (b *builder) known(port uint32) state {

@@ -15,6 +15,7 @@ const (
 	renamed                       // eth_src is no longer the sender's
 	answered                      // eth_dst is the sender's eth_src
 	readdressed                   // tun_dst is no longer what it was on arrival
+	nested                        // there is a tag under the tag that the packet came with
 )
 
 // state is a set of packets on their way: what is known of each slot. except is a list
@@ -117,6 +118,15 @@ func (m *machine) forget(f flows.Field) {
 	m.s.at[s] = tern{}
 	if m.e != nil {
 		m.e.at[s] = origin{lost: true}
+	}
+}
+
+// reread forgets what a packet that is read anew may have brought to light: a tag that
+// was under the one that is gone.
+func (m *machine) reread() {
+	if m.s.flags&nested != 0 {
+		m.forget(flows.VLANTCI)
+		m.forget(flows.EthType)
 	}
 }
 
