@@ -19,6 +19,8 @@ type CT struct {
 	Zone    uint16
 	ZoneSrc Subfield
 	Table   uint8
+	// NAT translates the packet, and the copy that is looked up.
+	NAT NAT
 	// Mark and Label are written to a connection that is committed, under their
 	// masks.
 	Mark, MarkMask   uint32
@@ -74,6 +76,8 @@ func (a CT) validate(m Match) error {
 		return errors.New("a mark or label is written with commit only")
 	case a.Mark&^a.MarkMask != 0 || !a.Label.AndNot(a.LabelMask).IsZero():
 		return errors.New("the mark or label has bits outside its mask")
+	case a.NAT.validate(et.Value.Lo, a.Commit) != nil:
+		return a.NAT.validate(et.Value.Lo, a.Commit)
 	case a.Table > maxTable && a.Table != CTNoTable:
 		return fmt.Errorf("the last table is %d", maxTable)
 	case a.ZoneSrc == Subfield{}:
@@ -105,6 +109,10 @@ func (p *printer) ct(a CT) {
 	} else if a.Zone != 0 {
 		p.printf("zone=%d,", a.Zone)
 	}
+	if a.NAT.Kind != NATNone {
+		p.nat(a.NAT)
+		p.str(",")
+	}
 	if exec := a.Exec(); len(exec) > 0 {
 		p.str("exec(")
 		p.actions(exec)
@@ -117,7 +125,7 @@ func (p *printer) ct(a CT) {
 	p.str(")")
 }
 
-// parseCT reads ct(commit,force,table=N,zone=N,exec(…)), in any order.
+// parseCT reads ct(commit,force,table=N,zone=N,nat(…),exec(…)), in any order.
 func parseCT(arg word) (Action, error) {
 	a := CT{Table: CTNoTable}
 	words, err := arg.split()
@@ -126,7 +134,7 @@ func parseCT(arg word) (Action, error) {
 	}
 	for _, w := range words {
 		key, val, _ := w.cut("=")
-		if name, inner, ok := w.call(); ok && name == "exec" {
+		if name, inner, ok := w.call(); ok && (name == "exec" || name == "nat") {
 			key, val = word{text: name, col: w.col}, inner
 		}
 		var n uint64
@@ -144,8 +152,12 @@ func parseCT(arg word) (Action, error) {
 			} else {
 				a.ZoneSrc, err = parseSubfield(val)
 			}
+		case "nat":
+			a.NAT, err = parseNAT(val)
 		case "exec":
 			a, err = a.parseExec(val)
+		case "alg":
+			err = key.refused("ct(alg)")
 		default:
 			err = key.errorf("ct: %q is not supported", key.text)
 		}

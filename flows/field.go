@@ -41,6 +41,10 @@ const (
 	VLANVID // 13 bits: CFI/present bit and VID (OXM_OF_VLAN_VID)
 	VLANPCP
 	VLANTCI // NXM_OF_VLAN_TCI, 16 bits, for actions: bit 12 says "present"
+	MPLSLabel
+	MPLSTC
+	MPLSBOS
+	MPLSTTL
 	IPDSCP
 	IPECN
 	IPTTL

@@ -85,6 +85,10 @@ var fields = [numFields]fieldInfo{
 	VLANVID:       {"vlan_vid", "OXM_OF_VLAN_VID", classOpenFlow, 6, 2, 13, maskable | writable, preNone, styleDec},
 	VLANPCP:       {"vlan_pcp", "OXM_OF_VLAN_PCP", classOpenFlow, 7, 1, 3, writable, preVLAN, styleDec},
 	VLANTCI:       {"vlan_tci", "NXM_OF_VLAN_TCI", classNXM0, 4, 2, 16, maskable | writable, preNone, styleHex},
+	MPLSLabel:     {"mpls_label", "OXM_OF_MPLS_LABEL", classOpenFlow, 34, 4, 20, writable, preMPLS, styleDec},
+	MPLSTC:        {"mpls_tc", "OXM_OF_MPLS_TC", classOpenFlow, 35, 1, 3, writable, preMPLS, styleDec},
+	MPLSBOS:       {"mpls_bos", "OXM_OF_MPLS_BOS", classOpenFlow, 36, 1, 1, 0, preMPLS, styleDec},
+	MPLSTTL:       {"mpls_ttl", "NXM_NX_MPLS_TTL", classNXM1, 30, 1, 8, writable, preMPLS, styleDec},
 	IPDSCP:        {"ip_dscp", "OXM_OF_IP_DSCP", classOpenFlow, 8, 1, 6, writable, preIP, styleDec},
 	IPECN:         {"nw_ecn", "NXM_NX_IP_ECN", classOpenFlow, 9, 1, 2, writable, preIP, styleDec},
 	IPTTL:         {"nw_ttl", "NXM_NX_IP_TTL", classNXM1, 29, 1, 8, writable, preIP, styleDec},
@@ -124,6 +128,8 @@ const (
 	ethARP    = 0x0806
 	ethRARP   = 0x8035
 	ethIPv6   = 0x86dd
+	ethMPLS   = 0x8847
+	ethMPLSM  = 0x8848
 	protoICMP = 1
 	protoTCP  = 6
 	protoUDP  = 17
@@ -143,6 +149,7 @@ type prereq uint8
 const (
 	preNone prereq = iota
 	preVLAN
+	preMPLS
 	preARP
 	preIPv4
 	preIPv6
@@ -162,6 +169,7 @@ const (
 // it may constrain a field (OpenFlow 1.3.5 section 7.2.3.6).
 var prerequisites = [numPrereqs][]Match{
 	preVLAN:      {Match{{VLANVID, U(vlanPresent), U(vlanPresent)}}},
+	preMPLS:      {ethernet(ethMPLS), ethernet(ethMPLSM)},
 	preARP:       {ethernet(ethARP), ethernet(ethRARP)},
 	preIPv4:      {ethernet(ethIPv4)},
 	preIPv6:      {ethernet(ethIPv6)},

@@ -225,25 +225,15 @@ func (p *printer) action(a Action) {
 	case PopVLAN:
 		p.str("pop_vlan")
 	case DecTTL:
-		p.str("dec_ttl")
+		p.decTTL(a)
 	case Resubmit:
 		p.resubmit(a)
 	case CT:
 		p.ct(a)
 	case CTClear:
 		p.str("ct_clear")
-	}
-}
-
-// toController writes what ovs-ofctl prints of the short action and of the long one.
-func (p *printer) toController(a ToController) {
-	switch {
-	case a.Meter == 0:
-		p.printf("CONTROLLER:%d", a.MaxLen)
-	case a.MaxLen == MaxLenAll:
-		p.printf("controller(meter_id=%d)", a.Meter)
 	default:
-		p.printf("controller(max_len=%d,meter_id=%d)", a.MaxLen, a.Meter)
+		p.extension(a)
 	}
 }
 

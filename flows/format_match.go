@@ -12,7 +12,7 @@ var matchOrder = [...]Field{
 	Reg0, Reg1, Reg2, Reg3, Reg4, Reg5, Reg6, Reg7, Reg8, Reg9, Reg10, Reg11, Reg12, Reg13, Reg14, Reg15,
 	TunID, TunIPv4Src, TunIPv4Dst, TunIPv6Src, TunIPv6Dst, Metadata, InPort, VLANVID, VLANPCP, VLANTCI,
 	EthSrc, EthDst, EthType, IPv6Src, IPv6Dst, IPv6Label, ARPSPA, ARPTPA, IPv4Src, IPv4Dst,
-	IPProto, ARPOp, ARPSHA, ARPTHA, IPDSCP, IPECN, IPTTL, IPFrag,
+	IPProto, ARPOp, ARPSHA, ARPTHA, IPDSCP, IPECN, IPTTL, MPLSLabel, MPLSTC, MPLSTTL, MPLSBOS, IPFrag,
 	ICMPType, ICMPCode, ICMPv6Type, ICMPv6Code, NDTarget, NDSLL, NDTLL, NDReserved, NDOptionsType,
 	TCPSrc, TCPDst, TCPFlags, UDPSrc, UDPDst, SCTPSrc, SCTPDst,
 }
@@ -31,6 +31,7 @@ var protocols = [...]protocol{
 	{"icmp", ethIPv4, protoICMP}, {"tcp", ethIPv4, protoTCP}, {"udp", ethIPv4, protoUDP}, {"sctp", ethIPv4, protoSCTP},
 	{"icmp6", ethIPv6, protoV6}, {"tcp6", ethIPv6, protoTCP}, {"udp6", ethIPv6, protoUDP}, {"sctp6", ethIPv6, protoSCTP},
 	{"ip", ethIPv4, -1}, {"ipv6", ethIPv6, -1}, {"arp", ethARP, -1}, {"rarp", ethRARP, -1},
+	{"mpls", ethMPLS, -1}, {"mplsm", ethMPLSM, -1},
 	{"icmpv6", ethIPv6, protoV6}, {"ip4", ethIPv4, -1}, {"ip6", ethIPv6, -1},
 }
 
@@ -100,7 +101,7 @@ func (p *printer) entry(m Match, e FieldMatch) {
 		return
 	case CTState:
 		p.str("ct_state=")
-		p.flags(e, ctStateNames[:], full)
+		p.flags(e, ctStateNames[:], CTState.flagBits().AndNot(e.Mask).IsZero())
 		return
 	}
 	p.field(e.Field, e.Field.matchName())
@@ -202,6 +203,15 @@ var (
 	tcpFlagNames = [...]string{"fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns", "[200]", "[400]", "[800]"}
 	ctStateNames = [...]string{"new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat"}
 )
+
+// flagBits are the bits of a field of flags that have a meaning, which is all that Open
+// vSwitch matches of it.
+func (f Field) flagBits() Value {
+	if f == CTState {
+		return lowBits(uint16(len(ctStateNames)))
+	}
+	return f.FullMask()
+}
 
 // flags writes +a-b for masked flags and a|b for all of them.
 func (p *printer) flags(e FieldMatch, names []string, whole bool) {

@@ -89,14 +89,26 @@ func (g *Group) Equal(h *Group) bool {
 func (g *Group) groups() []uint32 {
 	var ids []uint32
 	for _, b := range g.Buckets {
-		for _, a := range b.Actions {
-			if to, ok := a.(ToGroup); ok {
-				ids = append(ids, to.ID)
-			}
+		ids = appendGroups(ids, b.Actions)
+	}
+	return ids
+}
+
+// appendGroups appends the groups that actions refer to.
+func appendGroups(ids []uint32, as []Action) []uint32 {
+	for _, a := range as {
+		switch a := a.(type) {
+		case ToGroup:
+			ids = append(ids, a.ID)
+		case Clone:
+			ids = appendGroups(ids, a.Actions())
 		}
 	}
 	return ids
 }
+
+// Groups are the groups that f hands packets to.
+func (f *Flow) Groups() []uint32 { return appendGroups(appendGroups(nil, f.Apply), f.Write) }
 
 // Equal reports whether the meters are the same, band by band in order.
 func (m *Meter) Equal(n *Meter) bool {

@@ -7,9 +7,10 @@ import "slices"
 // form
 //
 //   - the match is canonical (see Match), and a match on vlan_tci is one on
-//     vlan_vid and vlan_pcp;
+//     vlan_vid and vlan_pcp, one on ct_state of the bits that have a meaning;
 //   - each set-field has a mask that is one run of bits, within 64 bits unless it
-//     covers the field; another mask is split into several, lowest bits first;
+//     covers the field; another mask is split into several, lowest bits first,
+//     inside a clone as well;
 //   - no value has a bit outside its mask, and a write of no bits is left out;
 //   - write-metadata with no mask is left out.
 //
@@ -37,7 +38,7 @@ func (m Match) canonical() bool {
 	last := Field(0)
 	for _, e := range m {
 		if e.Field <= last || e.Field == VLANTCI || e.Mask.IsZero() ||
-			!e.Value.AndNot(e.Mask).IsZero() || !e.Mask.AndNot(e.Field.FullMask()).IsZero() {
+			!e.Value.AndNot(e.Mask).IsZero() || !e.Mask.AndNot(e.Field.flagBits()).IsZero() {
 			return false
 		}
 		last = e.Field
@@ -51,7 +52,7 @@ func (m Match) normalize() Match {
 		if e.Field == VLANTCI {
 			out = out.withTCI(e)
 		} else {
-			out = out.WithMask(e.Field, e.Value, e.Mask)
+			out = out.WithMask(e.Field, e.Value, e.Mask.And(e.Field.flagBits()))
 		}
 	}
 	return out
@@ -70,21 +71,34 @@ func (m Match) withTCI(e FieldMatch) Match {
 // normalizeActions is as with every set-field in normal form; as itself when
 // there is nothing to do.
 func normalizeActions(as []Action) []Action {
-	if !slices.ContainsFunc(as, func(a Action) bool {
-		s, ok := a.(SetField)
-		return ok && !s.normal()
-	}) {
+	if !slices.ContainsFunc(as, func(a Action) bool { return !normalAction(a) }) {
 		return as
 	}
 	out := make([]Action, 0, len(as)+2)
 	for _, a := range as {
-		if s, ok := a.(SetField); ok && !s.normal() {
-			out = s.appendSplit(out)
-		} else {
-			out = append(out, a)
+		switch s := a.(type) {
+		case SetField:
+			if !s.normal() {
+				out = s.appendSplit(out)
+				continue
+			}
+		case Clone:
+			a = NewClone(normalizeActions(s.Actions())...)
 		}
+		out = append(out, a)
 	}
 	return out
+}
+
+// normalAction reports whether every set-field in a is normal.
+func normalAction(a Action) bool {
+	switch a := a.(type) {
+	case SetField:
+		return a.normal()
+	case Clone:
+		return !slices.ContainsFunc(a.Actions(), func(a Action) bool { return !normalAction(a) })
+	}
+	return true
 }
 
 // normal reports whether s is one set-field or one register load.

@@ -76,6 +76,9 @@ func parseActions(w word) ([]Action, error) {
 // appendAction appends the action that w is; a set-field that a switch splits
 // becomes several.
 func appendAction(as []Action, w word) ([]Action, error) {
+	if name, arg, _ := w.call(); name == "enqueue" {
+		return appendEnqueue(as, arg)
+	}
 	a, err := parseAction(w)
 	if err != nil {
 		return nil, err
@@ -108,21 +111,24 @@ func parseAction(w word) (Action, error) {
 	case "pop_vlan", "strip_vlan":
 		return PopVLAN{}, noArg(w, hasArg)
 	case "dec_ttl":
-		return DecTTL{}, noArg(w, hasArg)
+		return parseDecTTL(arg, hasArg)
 	case "resubmit":
 		return parseResubmit(arg)
 	case "ct":
 		return parseCT(arg)
 	case "ct_clear":
 		return CTClear{}, noArg(w, hasArg)
-	case "mod_dl_src":
-		return parseWhole(EthSrc, arg)
-	case "mod_dl_dst":
-		return parseWhole(EthDst, arg)
-	case "set_tunnel", "set_tunnel64":
-		return parseWhole(TunID, arg)
 	case "drop":
 		return nil, w.errorf("drop: stands alone or not at all")
+	}
+	if f, ok := wholeFields[name]; ok {
+		return parseWhole(f, arg)
+	}
+	if a, known, err := parseExtension(name, arg, hasArg); known {
+		return a, err
+	}
+	if RefusedAction(name) != nil {
+		return nil, w.refused(name)
 	}
 	if !hasArg {
 		if port, err := parsePort(w); err == nil {
@@ -140,8 +146,11 @@ func noArg(w word, hasArg bool) error {
 }
 
 func parseOutput(arg word) (Action, error) {
+	if strings.Contains(arg.text, "=") {
+		return parseTruncated(arg)
+	}
 	if strings.HasSuffix(arg.text, "]") {
-		s, err := parseSubfield(arg)
+		s, err := parseSource(arg)
 		return OutputReg{Src: s, MaxLen: MaxLenAll}, err
 	}
 	if f, ok := ByName(arg.text); ok {
@@ -154,44 +163,19 @@ func parseOutput(arg word) (Action, error) {
 	return Output{port}, err
 }
 
-// parseController reads controller, controller:N and controller(max_len=N,meter_id=N).
-func parseController(arg word, hasArg bool) (Action, error) {
-	a := ToController{MaxLen: MaxLenAll}
-	if !hasArg {
-		return a, nil
-	}
-	words, err := arg.split()
-	if err != nil {
-		return nil, err
-	}
-	if len(words) == 0 {
-		return nil, arg.errorf("controller: want a length, max_len=N or meter_id=N")
-	}
-	for _, w := range words {
-		key, val, named := w.cut("=")
-		if !named {
-			key, val = word{text: "max_len"}, w
-		}
-		var n uint64
-		switch key.text {
-		case "max_len":
-			n, err = val.uint(16)
-			a.MaxLen = uint16(n)
-		case "meter_id":
-			n, err = val.uint(32)
-			a.Meter = uint32(n)
-		default:
-			err = key.errorf("controller: %q is not supported", key.text)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return a, nil
+// wholeFields are the older names for setting one field. Open vSwitch takes two of
+// them for actions of their own, which do the same.
+var wholeFields = map[string]Field{
+	"mod_dl_src": EthSrc, "mod_dl_dst": EthDst, "set_tunnel": TunID, "set_tunnel64": TunID,
+	"mod_nw_src": IPv4Src, "mod_nw_dst": IPv4Dst, "mod_nw_tos": IPDSCP, "mod_nw_ecn": IPECN, "mod_nw_ttl": IPTTL,
+	"set_mpls_label": MPLSLabel, "set_mpls_tc": MPLSTC, "set_mpls_ttl": MPLSTTL,
 }
 
-// parseWhole reads the older names for setting one field.
 func parseWhole(f Field, arg word) (Action, error) {
+	if f == IPDSCP {
+		_, v, _, err := parseEntry(nil, word{"nw_tos", arg.col}, arg)
+		return Set(f, v), err
+	}
 	v, err := parseValue(f, arg)
 	return Set(f, v), err
 }
@@ -207,7 +191,7 @@ func parseSetField(arg word) (Action, error) {
 		return nil, dst.errorf("set_field: Open vSwitch takes no set_field of in_port; write load:PORT->OXM_OF_IN_PORT[]")
 	}
 	if !known {
-		return nil, dst.errorf("%q: unknown field", dst.text)
+		return nil, dst.unknownField()
 	}
 	if !f.Writable() {
 		return nil, dst.errorf("set_field: %s cannot be written", f)
@@ -222,16 +206,22 @@ func parseLoad(arg word) (Action, error) {
 	if !ok {
 		return nil, arg.errorf("load: want VALUE->FIELD[BITS]")
 	}
+	n, err := val.uint(64)
+	if err != nil {
+		return nil, err
+	}
+	if dst.text == inPort16+"[]" {
+		if n > 0xffff {
+			return nil, val.errorf("%s: more than the 16 bits of %s", val.text, dst.text)
+		}
+		return Set(InPort, U(uint64(Port32(uint16(n))))), nil
+	}
 	s, err := parseSubfield(dst)
 	if err != nil {
 		return nil, err
 	}
 	if !s.Field.Writable() {
 		return nil, dst.errorf("load: %s cannot be written", s.Field)
-	}
-	n, err := val.uint(64)
-	if err != nil {
-		return nil, err
 	}
 	if !U(n).AndNot(lowBits(s.Bits)).IsZero() {
 		return nil, val.errorf("%s: more than the %d bits of %s", val.text, s.Bits, dst.text)
@@ -246,7 +236,7 @@ func parseMove(arg word) (Action, error) {
 	if !ok {
 		return nil, arg.errorf("move: want FIELD[BITS]->FIELD[BITS]")
 	}
-	src, err := parseSubfield(from)
+	src, err := parseSource(from)
 	if err != nil {
 		return nil, err
 	}
@@ -263,6 +253,42 @@ func parseMove(arg word) (Action, error) {
 	return Move{src, dst}, nil
 }
 
+// inPort16 is in_port with the 16 bits of OpenFlow 1.0. What it is read for are the low
+// bits of InPort, and loading the whole of it is setting InPort.
+const inPort16 = "NXM_OF_IN_PORT"
+
+// Port32 is the number of OpenFlow 1.3 of a port that has a 16-bit one.
+func Port32(n uint16) uint32 {
+	if n < 0xff00 {
+		return uint32(n)
+	}
+	return 0xffff0000 | uint32(n)
+}
+
+// parseSource is parseSubfield of bits that are read.
+func parseSource(w word) (Subfield, error) {
+	name, bits, _ := w.cut("[")
+	if name.text != inPort16 && name.text != "in_port" {
+		return parseSubfield(w)
+	}
+	if bits.text == "]" {
+		return Subfield{Field: InPort, Bits: 16}, nil
+	}
+	s, err := parseSubfield(word{InPort.Symbol() + w.text[len(name.text):], w.col})
+	if err == nil && s.Offset+s.Bits > 16 {
+		err = bits.errorf("[%s: not bits of %s, which has 16", bits.text, name.text)
+	}
+	return s, err
+}
+
+// unknownField is what is wrong with a word that should be a field.
+func (w word) unknownField() error {
+	if err := RefusedField(w.text); err != nil {
+		return w.errorf("%v", err)
+	}
+	return w.errorf("%q: unknown field", w.text)
+}
+
 // parseSubfield reads FIELD[], FIELD[BIT] and FIELD[FROM..TO], the field by its
 // NXM or OXM name or its own.
 func parseSubfield(w word) (Subfield, error) {
@@ -271,15 +297,15 @@ func parseSubfield(w word) (Subfield, error) {
 		return Subfield{}, w.errorf("%q: want FIELD[] or FIELD[FROM..TO]", w.text)
 	}
 	bits.text = bits.text[:len(bits.text)-1]
-	if name.text == "NXM_OF_IN_PORT" || name.text == "in_port" {
-		return Subfield{}, name.errorf("%s is the 16-bit field of OpenFlow 1.0; write OXM_OF_IN_PORT", name.text)
+	if name.text == "in_port" {
+		name.text = inPort16
 	}
 	f, known := BySymbol(name.text)
 	if !known {
 		f, known = ByName(name.text)
 	}
 	if !known {
-		return Subfield{}, name.errorf("%q: unknown field", name.text)
+		return Subfield{}, name.unknownField()
 	}
 	if bits.text == "" {
 		return wholeField(f), nil
@@ -315,6 +341,12 @@ func wholeField(f Field) Subfield { return Subfield{Field: f, Bits: f.loadBits()
 // parseResubmit reads PORT, (PORT,TABLE) and (,TABLE).
 func parseResubmit(arg word) (Action, error) {
 	port, table, both := arg.cut(",")
+	if t, rest, more := table.cut(","); more {
+		if rest.trim().text != "ct" {
+			return nil, rest.errorf("%q: resubmit takes a port, a table and ct", rest.text)
+		}
+		return nil, t.refused("resubmit(ct)")
+	}
 	r := Resubmit{Port: PortInPort, Table: currentTable}
 	var err error
 	if port = port.trim(); port.text != "" {

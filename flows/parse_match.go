@@ -111,7 +111,7 @@ func parseEntry(ctx Match, key, val word) (f Field, v, mask Value, err error) {
 	f, ok := contextField(ctx, key.text)
 	if !ok {
 		if f, ok = ByName(key.text); !ok {
-			return 0, v, mask, key.errorf("%q: unknown field", key.text)
+			return 0, v, mask, key.unknownField()
 		}
 	}
 	v, mask, err = parseMasked(f, val)
@@ -301,7 +301,7 @@ func parsePort(w word) (uint32, error) {
 
 // parseFlags reads +a-b, a|b or VALUE[/MASK].
 func parseFlags(f Field, w word, names []string) (v, mask Value, err error) {
-	full := f.FullMask()
+	full := f.flagBits()
 	if w.text != "" && (w.text[0] == '+' || w.text[0] == '-') {
 		return parseSignedFlags(w, names)
 	}

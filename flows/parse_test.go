@@ -2,6 +2,7 @@ package flows_test
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +18,16 @@ func TestSyntaxErrorsSayWhere(t *testing.T) {
 	}{
 		{"priority=1,frob=2 actions=drop", 12, `"frob": unknown field`},
 		{"priority=1,frob actions=drop", 12, `"frob": not a protocol`},
-		{"priority=1 actions=output:1,learn(table=3)", 29, `"learn": unknown action`},
+		{"priority=1 actions=output:1,learn(table=3)", 29, `learn is not interpreted`},
+		{"ip actions=ct(commit,alg=ftp)", 22, "ct(alg) is not interpreted"},
+		{"ip actions=ct(commit,nat(src=10.0.0.1:x))", 30, "want ADDRESS"},
+		{"ip actions=resubmit(,1,ct)", 22, "resubmit(ct) is not interpreted"},
+		{"conj_id=1 actions=drop", 1, "conj_id is not interpreted"},
+		{"priority=1 actions=set_field:5->xreg3", 33, "xreg3 is not interpreted"},
+		{"priority=1 actions=pop:NXM_OF_IN_PORT[]", 24, "NXM_OF_IN_PORT is not interpreted"},
+		{"priority=1 actions=push:NXM_OF_IN_PORT[3..16]", 40, "which has 16"},
+		{"priority=1 actions=note:0", 25, "pairs of hexadecimal digits"},
+		{"priority=1 actions=output(port=2,len=5)", 34, "not known"},
 		{"priority=1 actions=output:1,set_field:5->reg99", 42, `"reg99": unknown field`},
 		{"priority=1 actions=load:0x100->NXM_NX_REG0[0..7]", 25, "more than the 8 bits"},
 		{"priority=1 actions=load:1->NXM_NX_REG0[30..33]", 40, "which has 32"},
@@ -111,6 +121,19 @@ func TestValidateSaysWhy(t *testing.T) {
 		{Flow{Write: []Action{ToController{MaxLen: 14, Meter: 1}}}, "cannot be in write_actions"},
 		{Flow{Apply: []Action{ToController{Meter: 0xffff0001}}}, "last meter"},
 		{Flow{Apply: []Action{nil}}, "not an action"},
+		{Flow{Apply: []Action{PopMPLS{EtherType: 0x800}}}, "must match mpls or mplsm"},
+		{Flow{Apply: []Action{PushMPLS{EtherType: 0x800}}}, "0x8847 or 0x8848"},
+		{Flow{Match: ip, Apply: []Action{PushMPLS{EtherType: 0x8847}, DecTTL{}}}, "must match ip or ipv6"},
+		{Flow{Apply: []Action{OutputTrunc{Port: PortNormal, MaxLen: 100}}}, "takes a part"},
+		{Flow{Apply: []Action{OutputTrunc{Port: 1, MaxLen: 13}}}, "14 bytes"},
+		{Flow{Apply: []Action{NewClone()}}, "without an action"},
+		{Flow{Apply: []Action{NewClone(DecTTL{})}}, "must match ip or ipv6"},
+		{Flow{Apply: []Action{Note{Data: "abc"}}}, "multiple of 8"},
+		{Flow{Apply: []Action{CheckLarger{Dst: Subfield{Reg0, 0, 2}}}}, "one bit"},
+		{Flow{Write: []Action{NewClone(Output{Port: 1})}}, "cannot be in write_actions"},
+		{Flow{Match: ip, Apply: []Action{CT{NAT: NAT{Kind: NATSource}}}}, "need commit"},
+		{Flow{Match: ip, Apply: []Action{CT{Commit: true, NAT: NAT{Kind: NATSource, PortMin: 5}}}}, "its first address"},
+		{Flow{Match: ip, Apply: []Action{CT{Commit: true, NAT: NAT{Kind: NATSource, Min: netip.MustParseAddr("fd00::1")}}}}, "not an address of the packets"},
 	} {
 		if err := c.flow.Validate(); err == nil || !strings.Contains(err.Error(), c.msg) {
 			t.Errorf("%v: got %v, want %q", &c.flow, err, c.msg)

@@ -1,6 +1,8 @@
 package flows_test
 
 import (
+	"net/netip"
+
 	"pgregory.net/rapid"
 
 	. "github.com/ofctl-lab/ofctl-lab/flows"
@@ -80,12 +82,17 @@ func anySubfield(t *rapid.T, bits uint16) Subfield {
 
 func anyAction(t *rapid.T) Action {
 	port := rapid.SampledFrom([]uint32{1, 2, 3000, 0xfeff, PortInPort, PortLocal}).Draw(t, "port")
-	switch rapid.IntRange(0, 14).Draw(t, "action") {
+	switch rapid.IntRange(0, 30).Draw(t, "action") {
 	case 0:
 		return Output{Port: port}
 	case 1:
-		return ToController{MaxLen: rapid.SampledFrom([]uint16{0, 14, 0xffff}).Draw(t, "len"),
+		a := ToController{MaxLen: rapid.SampledFrom([]uint16{0, 14, 0xffff}).Draw(t, "len"),
 			Meter: rapid.SampledFrom([]uint32{0, 0, MeterMin, 0xffff0000}).Draw(t, "meter")}
+		if rapid.Bool().Draw(t, "long") {
+			a.Reason, a.ID = PacketInReason(rapid.IntRange(0, 5).Draw(t, "reason")), rapid.Uint16().Draw(t, "id")
+			a.UserData, a.Pause = anyBytes(t, 0, 9), rapid.Bool().Draw(t, "pause")
+		}
+		return a
 	case 2:
 		return OutputReg{Src: anySubfield(t, 16), MaxLen: 0xffff}
 	case 3:
@@ -104,11 +111,69 @@ func anyAction(t *rapid.T) Action {
 		return anyCT(t)
 	case 10:
 		return CTClear{}
+	case 11:
+		return OutputTrunc{Port: port, MaxLen: rapid.SampledFrom([]uint32{14, 100, 1 << 31}).Draw(t, "len")}
+	case 12:
+		return PushMPLS{EtherType: rapid.SampledFrom([]uint16{0x8847, 0x8848}).Draw(t, "mpls")}
+	case 13:
+		return PopMPLS{EtherType: rapid.SampledFrom([]uint16{0x0800, 0x8847, 0x1234}).Draw(t, "inner")}
+	case 14:
+		return rapid.SampledFrom([]Action{DecMPLSTTL{}, PopQueue{}, Exit{}}).Draw(t, "plain")
+	case 15:
+		return Push{Src: anySubfield(t, rapid.Uint16Range(1, 48).Draw(t, "bits"))}
+	case 16:
+		return Pop{Dst: anySubfield(t, rapid.Uint16Range(1, 48).Draw(t, "bits"))}
+	case 17:
+		return SetQueue{ID: rapid.SampledFrom([]uint32{0, 7, 0xfffffffe}).Draw(t, "queue")}
+	case 18:
+		return CheckLarger{Len: rapid.Uint16().Draw(t, "len"), Dst: anySubfield(t, 1)}
+	case 19:
+		n := 6 + 8*rapid.IntRange(0, 3).Draw(t, "words")
+		return Note{Data: anyBytes(t, n, n)}
+	case 20:
+		return FinTimeout{Idle: rapid.Uint16().Draw(t, "idle"), Hard: rapid.Uint16().Draw(t, "hard")}
+	case 21:
+		ids := anyBytes(t, 2, 9)
+		return DecTTL{IDs: ids[:len(ids)&^1]}
+	case 22:
+		var as []Action
+		for range rapid.IntRange(1, 3).Draw(t, "cloned") {
+			as = append(as, anyAction(t))
+		}
+		return NewClone(as...)
 	}
 	f := anyField(t)
 	mask := anyMask(t, f)
 	v := anyValue(t, f)
 	return SetField{Field: f, Value: Value{Hi: v.Hi & mask.Hi, Lo: v.Lo & mask.Lo}, Mask: mask}
+}
+
+func anyBytes(t *rapid.T, least, most int) string {
+	return string(rapid.SliceOfN(rapid.Byte(), least, most).Draw(t, "bytes"))
+}
+
+func anyNAT(t *rapid.T) NAT {
+	n := NAT{Kind: NATKind(rapid.IntRange(0, 3).Draw(t, "nat"))}
+	if n.Kind < NATSource || rapid.IntRange(0, 3).Draw(t, "own address") == 0 {
+		return n
+	}
+	of := rapid.SampledFrom([][2]string{{"10.0.0.1", "10.0.0.9"}, {"fd00::1", "fd00::9"}}).Draw(t, "family")
+	n.Min = netip.MustParseAddr(of[0])
+	if rapid.Bool().Draw(t, "range") {
+		n.Max = netip.MustParseAddr(of[1])
+	}
+	if rapid.Bool().Draw(t, "port") {
+		n.PortMin = rapid.Uint16Range(1, 1000).Draw(t, "first")
+		n.PortMax = rapid.SampledFrom([]uint16{0, 1001}).Draw(t, "last")
+	}
+	n.Persistent = rapid.Bool().Draw(t, "persistent")
+	switch rapid.IntRange(0, 2).Draw(t, "how") {
+	case 1:
+		n.Hash = true
+	case 2:
+		n.Random = true
+	}
+	return n
 }
 
 func anyCT(t *rapid.T) CT {
@@ -120,6 +185,7 @@ func anyCT(t *rapid.T) CT {
 		a.LabelMask = rapid.SampledFrom([]Value{{}, CTLabel.FullMask(), {Hi: 7, Lo: 0xf0}}).Draw(t, "label mask")
 		a.Label = Value{Hi: rapid.Uint64().Draw(t, "hi") & a.LabelMask.Hi, Lo: rapid.Uint64().Draw(t, "lo") & a.LabelMask.Lo}
 	}
+	a.NAT = anyNAT(t)
 	if rapid.IntRange(0, 3).Draw(t, "from a field") == 0 {
 		a.Zone, a.ZoneSrc = 0, Subfield{Field: Reg3, Offset: 16, Bits: 16}
 	}

@@ -142,6 +142,7 @@ priority=5,icmp6,icmp_type=136,icmp_code=0,nd_target=fd00::1,nd_tll=02:00:00:00:
 priority=5,icmp6,icmp_type=136,icmp_code=0,nd_reserved=3,nd_options_type=2,actions=drop
 priority=5,ct_state=+trk+new,ct_zone=5,ct_mark=0x3/0x7,ct_label=0x10000000000000001,ip,actions=drop
 priority=5,ct_state=-trk,ip,actions=drop
+priority=5,ct_state=new|trk,actions=drop
 priority=6,ct_state=-trk,ip,actions=ct(table=5,zone=7)
 priority=6,ct_state=-trk,ipv6,actions=ct(table=5,zone=NXM_NX_REG0[0..15]),ct_clear,output:2
 priority=6,ct_state=+trk,ip,actions=ct(commit,force,zone=7,exec(set_field:0x5->ct_mark,load:0x3->NXM_NX_CT_LABEL[64..71])),output:2
@@ -166,6 +167,20 @@ priority=5,actions=set_field:0x5->tun_id,set_field:192.168.200.21->tun_dst,set_f
 priority=5,actions=load:0x5->NXM_NX_TUN_ID[],load:0x5->NXM_NX_REG1[],load:5->OXM_OF_METADATA[0..31]
 priority=5,actions=set_field:0x5->metadata,set_field:6->pkt_mark,load:5->OXM_OF_IN_PORT[]
 priority=5,actions=move:OXM_OF_IN_PORT[]->NXM_NX_REG0[],move:NXM_NX_REG1[3]->NXM_NX_REG2[5],move:NXM_NX_REG1[0..7]->NXM_NX_TUN_ID[8..15]
+priority=5,actions=output(port=2,max_len=100),output(port=LOCAL,max_len=14)
+priority=5,actions=controller(reason=no_match,max_len=64,id=7,userdata=01.02.03.04.05,pause,meter_id=16384),controller(id=7),controller(reason=group),controller(userdata=0102),controller(pause)
+priority=5,actions=push_mpls:0x8847,set_mpls_label:5,set_mpls_tc:3,set_field:7->mpls_ttl,dec_mpls_ttl,load:3->OXM_OF_MPLS_LABEL[0..3]
+priority=5,mpls,mpls_label=5,mpls_tc=3,mpls_bos=1,mpls_ttl=7,actions=pop_mpls:0x0800,dec_ttl,set_field:10.0.0.1->ip_dst,output:2
+priority=5,mplsm,mpls_bos=0,actions=pop_mpls:0x8848,push_mpls:0x8847,push_vlan:0x8100
+priority=5,actions=write_actions(push_mpls:0x8847,dec_mpls_ttl,set_queue:5,output:2)
+priority=5,actions=push:NXM_OF_IN_PORT[],push:NXM_NX_REG0[2..5],pop:NXM_NX_REG1[],load:0->NXM_OF_IN_PORT[],load:0xfffe->NXM_OF_IN_PORT[],move:NXM_OF_IN_PORT[]->NXM_NX_REG2[0..15],exit
+priority=5,actions=set_queue:7,output:2,pop_queue,enqueue:2:5,note:01.02,note:01.02.03.04.05.06.07
+priority=5,actions=clone(set_field:0x5->reg0,clone(output:2),set_field:0x5/0xf0f->reg1,output:3),output:4
+priority=5,actions=check_pkt_larger(1500)->NXM_NX_REG1[2]
+priority=5,tcp,actions=fin_timeout(idle_timeout=5,hard_timeout=6),fin_timeout(idle_timeout=5)
+priority=5,ip,actions=dec_ttl(1,2),dec_ttl(0),mod_nw_src:1.2.3.4,mod_nw_dst:1.2.3.5,mod_nw_tos:4,mod_nw_ecn:1
+priority=5,ip,actions=ct(commit,table=3,zone=1,nat(src=10.0.0.1-10.0.0.5:1000-2000,random),exec(set_field:0x5->ct_mark)),ct(nat),ct(commit,nat(dst=10.0.0.1,persistent,hash)),ct(commit,nat(src))
+priority=5,ipv6,actions=ct(commit,nat(src=[fd00::1]-[fd00::5]:1000)),ct(commit,nat(dst=fd00::1)),ct(commit,nat(dst=[fd00::1]:5)),ct(commit,nat(dst=fd00::1-fd00::2))
 priority=5,actions=mod_dl_src:02:00:00:00:00:01,mod_dl_dst:02:00:00:00:00:02,set_tunnel:5,output:2
 `
 

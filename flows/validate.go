@@ -47,12 +47,10 @@ func (f *Flow) validate() error {
 // the controller without a meter is an output to a reserved port, which it takes.
 func inActionSet(a Action) bool {
 	switch a := a.(type) {
-	case Resubmit, Move, OutputReg:
+	case Resubmit, Move, OutputReg, OutputTrunc, CT, CTClear, Push, Pop, PopQueue, CheckLarger, Note, FinTimeout, Exit, Clone:
 		return false
 	case ToController:
-		return a.Meter == 0
-	case CT, CTClear:
-		return false
+		return a.Plain()
 	}
 	return true
 }
@@ -66,6 +64,8 @@ const (
 	// maxSwitchPort is the last port of Open vSwitch, whose ports have 16 bits with
 	// 256 reserved.
 	maxSwitchPort = 0xfeff
+	// minTrunc is ETH_HEADER_LEN of Open vSwitch.
+	minTrunc = 14
 	// maxTags is FLOW_MAX_VLAN_HEADERS of Open vSwitch.
 	maxTags = 2
 )
@@ -196,68 +196,167 @@ func (t tagsSeen) onto(m Match) Match {
 	return m.WithMask(VLANVID, Value{}, Value{})
 }
 
+// check is what Open vSwitch believes of a packet while it checks the actions on it.
+type check struct {
+	m    Match
+	tags tagsSeen
+}
+
 // validateActions checks a list of actions on packets that m matches.
 func validateActions(m Match, as []Action) error {
-	var tags tagsSeen
-	tags[0] = m.satisfies(VLANPCP)
+	c := check{m: m}
+	c.tags[0] = m.satisfies(VLANPCP)
+	return c.actions(as)
+}
+
+func (c *check) actions(as []Action) error {
 	for _, a := range as {
-		var err error
-		switch a := a.(type) {
-		case Output:
-			if !physical(a.Port) && (a.Port < PortInPort || a.Port == PortTable || a.Port == PortAny) {
-				err = fmt.Errorf("not a port to output to; Open vSwitch has ports 1 to %d", maxSwitchPort)
-			} else if a.Port == PortController {
-				err = errors.New("use ToController, which says how much of the packet to send")
-			}
-		case ToController:
-			if a.Meter > maxMeter {
-				err = fmt.Errorf("the last meter is %d", maxMeter)
-			}
-		case OutputReg:
-			err = a.Src.validate(m)
-		case ToGroup:
-			if a.ID > GroupMaxID {
-				err = fmt.Errorf("the last group is %d", GroupMaxID)
-			}
-		case SetField:
-			err = a.validate(m)
-			if a.Field == VLANTCI {
-				tags[0] = a.Value.Lo&vlanPresent != 0
-				m = tags.onto(m)
-			}
-		case Move:
-			err = a.validate(m)
-		case PushVLAN:
-			if a.EtherType != 0x8100 && a.EtherType != 0x88a8 {
-				err = errors.New("a VLAN tag has EtherType 0x8100 or 0x88a8")
-			} else if !tags.push() {
-				err = fmt.Errorf("more than the %d tags Open vSwitch handles", maxTags)
-			}
-			m = tags.onto(m)
-		case PopVLAN:
-			if !tags.pop() {
-				err = fmt.Errorf("the flow must match %s", needs(VLANPCP))
-			}
-			m = tags.onto(m)
-		case DecTTL:
-			if !m.satisfies(IPTTL) {
-				err = fmt.Errorf("the flow must match %s", needs(IPTTL))
-			}
-		case Resubmit:
-			if a.Port == PortInPort && a.Table == currentTable {
-				err = errors.New("name a port or a table: ovs-ofctl does not take this")
-			} else if !physical(a.Port) && a.Port != PortInPort && a.Port != PortLocal {
-				err = fmt.Errorf("%d is not a port a packet comes from", a.Port)
-			}
-		case CT:
-			err = a.validate(m)
-		case CTClear:
-		default:
-			err = fmt.Errorf("%T is not an action of this package", a)
-		}
-		if err != nil {
+		if err := c.action(a); err != nil {
 			return fmt.Errorf("%s: %w", formatAction(a), err)
 		}
+	}
+	return nil
+}
+
+func (c *check) action(a Action) (err error) {
+	switch a := a.(type) {
+	case Output:
+		if !physical(a.Port) && (a.Port < PortInPort || a.Port == PortTable || a.Port == PortAny) {
+			return fmt.Errorf("not a port to output to; Open vSwitch has ports 1 to %d", maxSwitchPort)
+		}
+		if a.Port == PortController {
+			return errors.New("use ToController, which says how much of the packet to send")
+		}
+	case ToController:
+		return a.validate()
+	case OutputReg:
+		return a.Src.validate(c.m)
+	case ToGroup:
+		if a.ID > GroupMaxID {
+			return fmt.Errorf("the last group is %d", GroupMaxID)
+		}
+	case SetField:
+		if err := a.validate(c.m); err != nil {
+			return err
+		}
+		if a.Field == VLANTCI {
+			c.tags[0] = a.Value.Lo&vlanPresent != 0
+			c.m = c.tags.onto(c.m)
+		}
+	case Move:
+		return a.validate(c.m)
+	case PushVLAN:
+		if a.EtherType != 0x8100 && a.EtherType != 0x88a8 {
+			return errors.New("a VLAN tag has EtherType 0x8100 or 0x88a8")
+		}
+		if !c.tags.push() {
+			return fmt.Errorf("more than the %d tags Open vSwitch handles", maxTags)
+		}
+		c.m = c.tags.onto(c.m)
+	case PopVLAN:
+		if !c.tags.pop() {
+			return fmt.Errorf("the flow must match %s", needs(VLANPCP))
+		}
+		c.m = c.tags.onto(c.m)
+	case DecTTL:
+		if len(a.IDs)%2 != 0 {
+			return errors.New("the ID of a controller has two bytes")
+		}
+		return c.has(IPTTL)
+	case Resubmit:
+		if a.Port == PortInPort && a.Table == currentTable {
+			return errors.New("name a port or a table: ovs-ofctl does not take this")
+		}
+		if !physical(a.Port) && a.Port != PortInPort && a.Port != PortLocal {
+			return fmt.Errorf("%d is not a port a packet comes from", a.Port)
+		}
+	case CT:
+		return a.validate(c.m)
+	case CTClear:
+	default:
+		return c.extension(a)
+	}
+	return nil
+}
+
+func (c *check) has(f Field) error {
+	if !c.m.satisfies(f) {
+		return fmt.Errorf("the flow must match %s", needs(f))
+	}
+	return nil
+}
+
+func (a ToController) validate() error {
+	if a.Meter > maxMeter {
+		return fmt.Errorf("the last meter is %d", maxMeter)
+	}
+	if int(a.Reason) >= len(reasonNames) {
+		return fmt.Errorf("%d is not a reason", a.Reason)
+	}
+	return nil
+}
+
+// becomes is what is known of the packet when its Ethernet type changes: its payload is
+// another.
+func (c *check) becomes(etherType uint16) {
+	var m Match
+	for _, e := range c.m {
+		if e.Field < MPLSLabel {
+			m = append(m, e)
+		}
+	}
+	c.m = m.With(EthType, U(uint64(etherType)))
+}
+
+// extension checks the actions that the pipeline does not use.
+func (c *check) extension(a Action) error {
+	switch a := a.(type) {
+	case OutputTrunc:
+		if !physical(a.Port) && a.Port != PortLocal && a.Port != PortInPort {
+			return errors.New("not a port that takes a part of a packet")
+		}
+		if a.MaxLen < minTrunc {
+			return fmt.Errorf("an Ethernet header has %d bytes", minTrunc)
+		}
+	case PushMPLS:
+		if a.EtherType != ethMPLS && a.EtherType != ethMPLSM {
+			return errors.New("a label stack has EtherType 0x8847 or 0x8848")
+		}
+		c.becomes(a.EtherType)
+	case PopMPLS:
+		if err := c.has(MPLSLabel); err != nil {
+			return err
+		}
+		c.becomes(a.EtherType)
+	case DecMPLSTTL:
+		return c.has(MPLSLabel)
+	case Push:
+		return a.Src.validate(c.m)
+	case Pop:
+		if !a.Dst.Field.Writable() {
+			return fmt.Errorf("%s cannot be written", a.Dst.Field)
+		}
+		return a.Dst.validate(c.m)
+	case CheckLarger:
+		if a.Dst.Bits != 1 || !a.Dst.Field.Writable() {
+			return errors.New("want one bit of a field that can be written")
+		}
+		return a.Dst.validate(c.m)
+	case Note:
+		if len(a.Data)%8 != 6 {
+			return errors.New("a note has 6 bytes more than a multiple of 8")
+		}
+	case FinTimeout:
+		return c.has(TCPFlags)
+	case Clone:
+		if a.list == nil {
+			return errors.New("without an action")
+		}
+		inner := *c
+		return inner.actions(a.Actions())
+	case SetQueue, PopQueue, Exit:
+	default:
+		return fmt.Errorf("%T is not an action of this package", a)
 	}
 	return nil
 }
@@ -339,10 +438,8 @@ func (g *Group) Validate() error {
 		if g.Type == GroupFastFailover && b.WatchPort == PortAny && b.WatchGroup == GroupAny {
 			return fmt.Errorf("group %d, bucket %d: fast failover needs a watch_port or watch_group", g.ID, i)
 		}
-		for _, a := range b.Actions {
-			if to, ok := a.(ToGroup); ok && to.ID == g.ID {
-				return fmt.Errorf("group %d, bucket %d: refers to itself", g.ID, i)
-			}
+		if slices.Contains(appendGroups(nil, b.Actions), g.ID) {
+			return fmt.Errorf("group %d, bucket %d: refers to itself", g.ID, i)
 		}
 	}
 	return nil

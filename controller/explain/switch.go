@@ -74,10 +74,20 @@ func (t *Tables) compile(o *Overlay, host string) (*trace.Switch, *names, error)
 
 // mentioned calls yield with every port that a flow or a group names.
 func (t *Tables) mentioned(yield func(uint32)) {
-	in := func(as []flows.Action) {
+	var in func(as []flows.Action)
+	in = func(as []flows.Action) {
 		for _, a := range as {
-			if out, ok := a.(flows.Output); ok && out.Port < flows.PortMax && out.Port != 0 {
-				yield(out.Port)
+			port := uint32(0)
+			switch a := a.(type) {
+			case flows.Output:
+				port = a.Port
+			case flows.OutputTrunc:
+				port = a.Port
+			case flows.Clone:
+				in(a.Actions())
+			}
+			if port < flows.PortMax && port != 0 {
+				yield(port)
 			}
 		}
 	}
@@ -103,10 +113,10 @@ func (t *Tables) WithoutGroups(why string) {
 		has[g.ID] = true
 	}
 	t.Flows = slices.DeleteFunc(t.Flows, func(f *flows.Flow) bool {
-		for _, a := range slices.Concat(f.Apply, f.Write) {
-			if g, ok := a.(flows.ToGroup); ok && !has[g.ID] {
+		for _, id := range f.Groups() {
+			if !has[id] {
 				t.Unread = append(t.Unread, trace.Unread{Table: f.Table, Priority: f.Priority, Match: f.Match,
-					Why: fmt.Sprintf("it uses group %d, %s", g.ID, why)})
+					Why: fmt.Sprintf("it uses group %d, %s", id, why)})
 				return true
 			}
 		}

@@ -3,6 +3,7 @@ package openflow
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ofctl-lab/ofctl-lab/flows"
 )
@@ -42,19 +43,10 @@ func hazard(s flows.Step) error {
 
 // groupTwice is the first group that the actions of f name more than once.
 func groupTwice(f *flows.Flow) (id uint32, twice bool) {
-	var seen []uint32
-	for _, as := range [][]flows.Action{f.Apply, f.Write} {
-		for _, a := range as {
-			g, ok := a.(flows.ToGroup)
-			if !ok {
-				continue
-			}
-			for _, s := range seen {
-				if s == g.ID {
-					return g.ID, true
-				}
-			}
-			seen = append(seen, g.ID)
+	ids := f.Groups()
+	for i, id := range ids {
+		if slices.Contains(ids[:i], id) {
+			return id, true
 		}
 	}
 	return 0, false

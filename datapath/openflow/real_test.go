@@ -73,7 +73,7 @@ func TestSessionWithOpenVSwitch(t *testing.T) {
 	if c.DatapathID() != 0xaa {
 		t.Errorf("datapath id %#x, want 0xaa", c.DatapathID())
 	}
-	o.ofctl(t, "add-flow", "table=3,cookie=0x1234,priority=5,ip actions=ct(table=4,nat)")
+	o.ofctl(t, "add-flow", "table=3,cookie=0x1234,priority=5,ip actions=conjunction(1,1/2)")
 	fs, g := overlay(1000)
 	want := flows.Flat(&flows.Part{Flows: fs, Groups: []*flows.Group{g}, Meters: []*flows.Meter{{ID: flows.MeterMin + 5, Bands: []flows.MeterBand{{Rate: 1000, Burst: 100}}}}})
 	for _, atomic := range []bool{false, true} {

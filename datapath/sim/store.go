@@ -145,11 +145,9 @@ func (st *store) checkUse(f *flows.Flow) *ofp13.Error {
 	if f.Meter != 0 && st.meters[f.Meter] == nil {
 		return refuse(ofp13.ErrMeterModFailed, 2) // INVALID_METER
 	}
-	for _, list := range [][]flows.Action{f.Apply, f.Write} {
-		for _, a := range list {
-			if g, ok := a.(flows.ToGroup); ok && st.groups[g.ID] == nil {
-				return refuse(ofp13.ErrBadAction, 9) // BAD_OUT_GROUP
-			}
+	for _, id := range f.Groups() {
+		if st.groups[id] == nil {
+			return refuse(ofp13.ErrBadAction, 9) // BAD_OUT_GROUP
 		}
 	}
 	return nil

@@ -11,28 +11,62 @@ import (
 // Action types (OpenFlow 1.3.5 section 7.2.5).
 const (
 	actOutput       uint16 = 0
+	actCopyTTLOut   uint16 = 11
+	actCopyTTLIn    uint16 = 12
+	actSetMPLSTTL   uint16 = 15
+	actDecMPLSTTL   uint16 = 16
 	actPushVLAN     uint16 = 17
 	actPopVLAN      uint16 = 18
+	actPushMPLS     uint16 = 19
+	actPopMPLS      uint16 = 20
+	actSetQueue     uint16 = 21
 	actGroup        uint16 = 22
+	actSetNwTTL     uint16 = 23
 	actDecTTL       uint16 = 24
 	actSetField     uint16 = 25
+	actPushPBB      uint16 = 26
+	actPopPBB       uint16 = 27
 	actExperimenter uint16 = 0xffff
 )
 
-// Nicira action subtypes (nicira-ext.h of Open vSwitch).
+// Nicira action subtypes (nicira-ext.h and ofp-actions.c of Open vSwitch).
 const (
 	nxResubmit      uint16 = 1
+	nxPopQueue      uint16 = 5
 	nxRegMove       uint16 = 6
 	nxRegLoad       uint16 = 7
+	nxNote          uint16 = 8
 	nxResubmitTable uint16 = 14
 	nxOutputReg     uint16 = 15
+	nxExit          uint16 = 17
 	nxDecTTL        uint16 = 18
+	nxFinTimeout    uint16 = 19
+	nxController    uint16 = 20
+	nxDecTTLIDs     uint16 = 21
+	nxPush          uint16 = 27
+	nxPop           uint16 = 28
 	nxOutputReg2    uint16 = 32
 	nxRegLoad2      uint16 = 33
 	nxCT            uint16 = 35
+	nxNAT           uint16 = 36
 	nxController2   uint16 = 37
+	nxOutputTrunc   uint16 = 39
+	nxClone         uint16 = 42
 	nxCTClear       uint16 = 43
+	nxCheckLarger   uint16 = 49
 )
+
+// refusedNicira are the names of the Nicira actions that flows refuses.
+var refusedNicira = map[uint16]string{
+	10: "multipath", 12: "bundle", 13: "bundle_load", 16: "learn", 29: "sample", 34: "conjunction", 38: "sample", 41: "sample",
+	44: "resubmit(ct)", 45: "learn", 46: "encap", 47: "decap", 48: "dec_nsh_ttl", 50: "delete_field",
+	254: "debug_slow", 255: "debug_recirc",
+}
+
+// refusedStandard are the names of the actions of OpenFlow 1.3 that flows refuses.
+var refusedStandard = map[uint16]string{
+	actCopyTTLOut: "copy_ttl_out", actCopyTTLIn: "copy_ttl_in", actPushPBB: "push_pbb", actPopPBB: "pop_pbb",
+}
 
 // UnknownActionError names an action that the flows package cannot express.
 type UnknownActionError struct {
@@ -66,10 +100,10 @@ func appendAction(dst []byte, a flows.Action) ([]byte, error) {
 	case flows.Output:
 		return appendOutput(dst, a.Port, 0), nil
 	case flows.ToController:
-		if a.Meter != 0 {
-			return appendController2(dst, a), nil
+		if a.Plain() {
+			return appendOutput(dst, flows.PortController, a.MaxLen), nil
 		}
-		return appendOutput(dst, flows.PortController, a.MaxLen), nil
+		return appendController(dst, a), nil
 	case flows.OutputReg:
 		// NXAST_OUTPUT_REG says the same as NXAST_OUTPUT_REG2 for every field
 		// with a 32-bit header, in a fixed size.
@@ -97,7 +131,7 @@ func appendAction(dst []byte, a flows.Action) ([]byte, error) {
 	case flows.PopVLAN:
 		return append(dst, 0, byte(actPopVLAN), 0, 8, 0, 0, 0, 0), nil
 	case flows.DecTTL:
-		return append(dst, 0, byte(actDecTTL), 0, 8, 0, 0, 0, 0), nil
+		return appendDecTTL(dst, a), nil
 	case flows.Resubmit:
 		port, err := port16(a.Port)
 		if err != nil {
@@ -110,7 +144,7 @@ func appendAction(dst []byte, a flows.Action) ([]byte, error) {
 	case flows.CTClear:
 		return zeros(appendNicira(dst, nxCTClear, 16), 6), nil
 	}
-	return dst, fmt.Errorf("action %T has no OpenFlow 1.3 encoding here", a)
+	return appendExtension(dst, a)
 }
 
 func appendOutput(dst []byte, port uint32, maxLen uint16) []byte {
@@ -129,13 +163,6 @@ func port16(p uint32) (uint16, error) {
 		return uint16(p), nil
 	}
 	return 0, fmt.Errorf("resubmit: port %d does not fit the 16 bits of the action", p)
-}
-
-func port32(p uint16) uint32 {
-	if p < 0xff00 {
-		return uint32(p)
-	}
-	return 0xffff0000 | uint32(p)
 }
 
 // appendSetField appends OFPAT_SET_FIELD when the whole field is written and
@@ -249,8 +276,23 @@ func parseAction(b []byte) (flows.Action, error) {
 		return flows.DecTTL{}, nil
 	case actSetField:
 		return parseSetField(b[4:])
+	case actSetNwTTL: // as a set-field, which does the same
+		return flows.Set(flows.IPTTL, flows.U(uint64(b[4]))), nil
+	case actSetMPLSTTL:
+		return flows.Set(flows.MPLSTTL, flows.U(uint64(b[4]))), nil
+	case actDecMPLSTTL:
+		return flows.DecMPLSTTL{}, nil
+	case actPushMPLS:
+		return flows.PushMPLS{EtherType: binary.BigEndian.Uint16(b[4:])}, nil
+	case actPopMPLS:
+		return flows.PopMPLS{EtherType: binary.BigEndian.Uint16(b[4:])}, nil
+	case actSetQueue:
+		return flows.SetQueue{ID: binary.BigEndian.Uint32(b[4:])}, nil
 	case actExperimenter:
 		return parseExperimenterAction(b)
+	}
+	if err := flows.RefusedAction(refusedStandard[t]); err != nil {
+		return nil, err
 	}
 	return nil, &UnknownActionError{Type: t}
 }
@@ -260,7 +302,7 @@ func actionLen(t uint16) (int, bool) {
 	switch t {
 	case actOutput:
 		return 16, true
-	case actPushVLAN, actPopVLAN, actGroup, actDecTTL:
+	case actPushVLAN, actPopVLAN, actGroup, actDecTTL, actSetNwTTL, actSetMPLSTTL, actDecMPLSTTL, actPushMPLS, actPopMPLS, actSetQueue:
 		return 8, true
 	}
 	return 0, false
@@ -291,21 +333,27 @@ func parseExperimenterAction(b []byte) (flows.Action, error) {
 		return nil, fmt.Errorf("nicira action: %d bytes, want at least 16", len(b))
 	}
 	sub := binary.BigEndian.Uint16(b[8:])
+	if err := flows.RefusedAction(refusedNicira[sub]); err != nil {
+		return nil, err
+	}
 	if want, ok := niciraLen(sub); ok && len(b) != want {
+		if err := longField(b); err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("nicira action subtype %d: %d bytes, want %d", sub, len(b), want)
 	}
 	switch sub {
 	case nxResubmit:
-		return flows.Resubmit{Port: port32(binary.BigEndian.Uint16(b[10:])), Table: 255}, nil
+		return flows.Resubmit{Port: flows.Port32(binary.BigEndian.Uint16(b[10:])), Table: 255}, nil
 	case nxResubmitTable:
-		return flows.Resubmit{Port: port32(binary.BigEndian.Uint16(b[10:])), Table: b[12]}, nil
+		return flows.Resubmit{Port: flows.Port32(binary.BigEndian.Uint16(b[10:])), Table: b[12]}, nil
 	case nxDecTTL:
 		return flows.DecTTL{}, nil
 	case nxRegLoad2:
 		return parseSetField(b[10:])
 	case nxRegMove:
 		n := binary.BigEndian.Uint16(b[10:])
-		src, err := parseSubfield(b[16:], binary.BigEndian.Uint16(b[12:]), n)
+		src, err := parseSource(b[16:], binary.BigEndian.Uint16(b[12:]), n)
 		if err != nil {
 			return nil, fmt.Errorf("move: source: %w", err)
 		}
@@ -318,6 +366,8 @@ func parseExperimenterAction(b []byte) (flows.Action, error) {
 		return parseRegLoad(b)
 	case nxOutputReg, nxOutputReg2:
 		return parseOutputReg(b, sub)
+	case nxController:
+		return parseController(b)
 	case nxController2:
 		return parseController2(b)
 	case nxCT:
@@ -325,15 +375,29 @@ func parseExperimenterAction(b []byte) (flows.Action, error) {
 	case nxCTClear:
 		return flows.CTClear{}, nil
 	}
-	return nil, &UnknownActionError{Type: actExperimenter, Experimenter: exp, Subtype: sub}
+	return parseExtension(b, sub)
+}
+
+// longField names the field with an experimenter's header of 64 bits, of which flows has
+// none that these actions may name, that makes an action longer; nil if there is none.
+func longField(b []byte) error {
+	for _, at := range [...]int{12, 14, 16, 20} {
+		if at+8 > len(b) || binary.BigEndian.Uint16(b[at:]) != classExperimenter {
+			continue
+		}
+		if err := flows.RefusedOXM(classExperimenter, b[at+2]>>1, binary.BigEndian.Uint32(b[at+4:])); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // niciraLen is the length of the Nicira actions whose length is fixed.
 func niciraLen(sub uint16) (int, bool) {
 	switch sub {
-	case nxResubmit, nxResubmitTable, nxDecTTL, nxCTClear:
+	case nxResubmit, nxResubmitTable, nxDecTTL, nxCTClear, nxPopQueue, nxExit, nxFinTimeout, nxController, nxOutputTrunc:
 		return 16, true
-	case nxRegMove, nxRegLoad, nxOutputReg, nxOutputReg2:
+	case nxRegMove, nxRegLoad, nxOutputReg, nxOutputReg2, nxPush, nxPop, nxCheckLarger:
 		return 24, true
 	}
 	return 0, false
@@ -341,6 +405,14 @@ func niciraLen(sub uint16) (int, bool) {
 
 func parseRegLoad(b []byte) (flows.Action, error) {
 	on := binary.BigEndian.Uint16(b[10:])
+	if isInPort16(b[12:]) && on == 15 {
+		// All of the 16-bit in_port is all of in_port.
+		v := binary.BigEndian.Uint64(b[16:])
+		if v > 0xffff {
+			return nil, fmt.Errorf("load: value 0x%x does not fit 16 bits", v)
+		}
+		return flows.Set(flows.InPort, flows.U(uint64(flows.Port32(uint16(v))))), nil
+	}
 	s, err := parseSubfield(b[12:], on>>6, on&0x3f+1)
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", err)
@@ -363,7 +435,7 @@ func parseOutputReg(b []byte, sub uint16) (flows.Action, error) {
 	if sub == nxOutputReg2 {
 		header, maxLen = b[14:18], binary.BigEndian.Uint16(b[12:])
 	}
-	s, err := parseSubfield(header, on>>6, on&0x3f+1)
+	s, err := parseSource(header, on>>6, on&0x3f+1)
 	if err != nil {
 		return nil, fmt.Errorf("output to field: %w", err)
 	}

@@ -36,6 +36,7 @@ func appendCT(dst []byte, a flows.CT) ([]byte, error) {
 		dst = u16(dst, a.ZoneSrc.Offset<<6|(a.ZoneSrc.Bits-1)&0x3f)
 	}
 	dst = append(dst, a.Table, 0, 0, 0, 0, 0) // padding, and no helper
+	dst = appendNAT(dst, a.NAT)
 	if dst, err = appendActions(dst, a.Exec()); err != nil {
 		return dst, err
 	}
@@ -43,15 +44,17 @@ func appendCT(dst []byte, a flows.CT) ([]byte, error) {
 	return dst, nil
 }
 
-// parseCT reads an NXAST_CT. What flows.CT does not express (NAT, a helper) is an
-// error.
+// parseCT reads an NXAST_CT. What flows.CT does not express (a helper) is an error.
 func parseCT(b []byte) (flows.Action, error) {
 	if len(b) < ctLen {
 		return nil, fmt.Errorf("ct: %d bytes, want at least %d", len(b), ctLen)
 	}
 	flags, zone := binary.BigEndian.Uint16(b[10:]), binary.BigEndian.Uint16(b[16:])
-	if helper := binary.BigEndian.Uint16(b[22:]); flags&^(ctCommit|ctForce) != 0 || helper != 0 {
-		return nil, fmt.Errorf("ct: flags 0x%x and helper %d are not supported", flags, helper)
+	if flags&^(ctCommit|ctForce) != 0 {
+		return nil, fmt.Errorf("ct: flags 0x%x are not known", flags)
+	}
+	if binary.BigEndian.Uint16(b[22:]) != 0 {
+		return nil, flows.RefusedAction("ct(alg)")
 	}
 	a := flows.CT{Commit: flags&ctCommit != 0, Force: flags&ctForce != 0, Table: b[18]}
 	if binary.BigEndian.Uint32(b[12:]) == 0 {
@@ -73,8 +76,21 @@ func parseCT(b []byte) (flows.Action, error) {
 		if n < 8 || n%8 != 0 || n > len(at) {
 			return nil, fmt.Errorf("ct: nested action of length %d, %d bytes left", n, len(at))
 		}
-		if t := binary.BigEndian.Uint16(at); t == actExperimenter && n >= 16 && binary.BigEndian.Uint16(at[8:]) == nxCT {
-			return nil, fmt.Errorf("ct: nested in another")
+		if binary.BigEndian.Uint16(at) == actExperimenter && n >= 16 {
+			switch binary.BigEndian.Uint16(at[8:]) {
+			case nxCT, nxClone:
+				return nil, fmt.Errorf("ct: nested in another")
+			case nxNAT:
+				nat, err := parseNAT(at[:n])
+				if err != nil {
+					return nil, err
+				}
+				if a.NAT != (flows.NAT{}) {
+					return nil, fmt.Errorf("ct: nat twice")
+				}
+				a.NAT, at = nat, at[n:]
+				continue
+			}
 		}
 		exec, err := parseAction(at[:n])
 		if err != nil {

@@ -1,6 +1,7 @@
 package ofp13
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/ofctl-lab/ofctl-lab/flows"
@@ -18,6 +19,11 @@ func FuzzDecode(f *testing.F) {
 		must(AppendHello(nil, 1)),
 		must(AppendFlowMod(nil, 1, FlowMod{Flow: typicalFlow()})),
 		must(AppendFlowMod(nil, 1, FlowMod{Flow: &flows.Flow{Apply: []flows.Action{flows.ToController{MaxLen: 14, Meter: 0x4001}}}})),
+		must(AppendFlowMod(nil, 1, FlowMod{Flow: &flows.Flow{Apply: []flows.Action{
+			flows.NewClone(flows.Push{Src: flows.Subfield{Field: flows.Reg0, Bits: 4}}, flows.Exit{}), flows.Note{Data: "abcdef"},
+			flows.ToController{MaxLen: 14, UserData: "ab", Pause: true, Reason: flows.ReasonGroup}, flows.DecTTL{IDs: "\x00\x01"},
+			flows.CT{Commit: true, NAT: flows.NAT{Kind: flows.NATSource, Min: netip.MustParseAddr("10.0.0.1"), PortMin: 5}},
+		}}})),
 		must(AppendGroupMod(nil, 1, GroupMod{Group: group})),
 		must(AppendMeterMod(nil, 1, MeterMod{Meter: meter})),
 		must(AppendBundleAdd(nil, 1, 2, flows.Op{Kind: flows.AddFlow, Flow: typicalFlow()})),

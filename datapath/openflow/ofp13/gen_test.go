@@ -1,6 +1,8 @@
 package ofp13
 
 import (
+	"net/netip"
+
 	"pgregory.net/rapid"
 
 	"github.com/ofctl-lab/ofctl-lab/flows"
@@ -43,11 +45,16 @@ func genSubfield(t *rapid.T, bits uint16) flows.Subfield {
 }
 
 func genAction(t *rapid.T) flows.Action {
-	switch rapid.IntRange(0, 12).Draw(t, "action") {
+	switch rapid.IntRange(0, 25).Draw(t, "action") {
 	case 0:
 		return flows.Output{Port: rapid.Uint32().Filter(func(p uint32) bool { return p != flows.PortController }).Draw(t, "port")}
 	case 1:
-		return flows.ToController{MaxLen: rapid.Uint16().Draw(t, "max len"), Meter: rapid.Uint32().Draw(t, "meter")}
+		a := flows.ToController{MaxLen: rapid.Uint16().Draw(t, "max len"), Meter: rapid.Uint32().Draw(t, "meter")}
+		if rapid.Bool().Draw(t, "long") {
+			a.Reason, a.ID = flows.PacketInReason(rapid.IntRange(0, 5).Draw(t, "reason")), rapid.Uint16().Draw(t, "id")
+			a.UserData, a.Pause = genBytes(t, 0, 20), rapid.Bool().Draw(t, "pause")
+		}
+		return a
 	case 2:
 		return flows.OutputReg{Src: genSubfield(t, rapid.Uint16Range(1, 32).Draw(t, "bits")), MaxLen: rapid.Uint16().Draw(t, "max len")}
 	case 3:
@@ -71,15 +78,64 @@ func genAction(t *rapid.T) flows.Action {
 		return flows.CTClear{}
 	case 11:
 		return genCT(t)
+	case 13:
+		return flows.OutputTrunc{Port: rapid.Uint32Range(0, 0xfeff).Draw(t, "port"), MaxLen: rapid.Uint32().Draw(t, "max len")}
+	case 14:
+		return flows.PushMPLS{EtherType: rapid.Uint16().Draw(t, "ethertype")}
+	case 15:
+		return flows.PopMPLS{EtherType: rapid.Uint16().Draw(t, "ethertype")}
+	case 16:
+		return rapid.SampledFrom([]flows.Action{flows.DecMPLSTTL{}, flows.PopQueue{}, flows.Exit{}}).Draw(t, "plain")
+	case 17:
+		return flows.Push{Src: genSubfield(t, rapid.Uint16Range(1, 48).Draw(t, "bits"))}
+	case 18:
+		return flows.Pop{Dst: genSubfield(t, rapid.Uint16Range(1, 48).Draw(t, "bits"))}
+	case 19:
+		return flows.SetQueue{ID: rapid.Uint32().Draw(t, "queue")}
+	case 20:
+		return flows.CheckLarger{Len: rapid.Uint16().Draw(t, "length"), Dst: genSubfield(t, 1)}
+	case 21:
+		n := 6 + 8*rapid.IntRange(0, 3).Draw(t, "words")
+		return flows.Note{Data: genBytes(t, n, n)}
+	case 22:
+		return flows.FinTimeout{Idle: rapid.Uint16().Draw(t, "idle"), Hard: rapid.Uint16().Draw(t, "hard")}
+	case 23:
+		ids := genBytes(t, 2, 9)
+		return flows.DecTTL{IDs: ids[:len(ids)&^1]}
+	case 24:
+		return flows.NewClone(flows.Normalize(&flows.Flow{Apply: genActions(t)}).Apply...)
 	}
 	port := rapid.OneOf(rapid.Uint32Range(0, 0xfeff), rapid.Uint32Range(0xffffff00, 0xffffffff)).Draw(t, "port")
 	return flows.Resubmit{Port: port, Table: rapid.Uint8().Draw(t, "table")}
 }
 
+func genBytes(t *rapid.T, least, most int) string {
+	return string(rapid.SliceOfN(rapid.Byte(), least, most).Draw(t, "bytes"))
+}
+
+func genNAT(t *rapid.T) flows.NAT {
+	n := flows.NAT{Kind: flows.NATKind(rapid.IntRange(0, 3).Draw(t, "nat"))}
+	if n.Kind < flows.NATSource || rapid.Bool().Draw(t, "own address") {
+		return n
+	}
+	size := rapid.SampledFrom([]int{4, 16}).Draw(t, "family")
+	addr := func() netip.Addr {
+		a, _ := netip.AddrFromSlice([]byte(genBytes(t, size, size)))
+		return a
+	}
+	n.Min = addr()
+	if rapid.Bool().Draw(t, "range") {
+		n.Max = addr()
+	}
+	n.PortMin, n.PortMax = rapid.Uint16().Draw(t, "port"), rapid.Uint16().Draw(t, "port")
+	n.Persistent, n.Hash, n.Random = rapid.Bool().Draw(t, "p"), rapid.Bool().Draw(t, "h"), rapid.Bool().Draw(t, "r")
+	return n
+}
+
 func genCT(t *rapid.T) flows.CT {
 	a := flows.CT{
 		Commit: rapid.Bool().Draw(t, "commit"), Force: rapid.Bool().Draw(t, "force"), Zone: rapid.Uint16().Draw(t, "zone"),
-		Table: rapid.Uint8().Draw(t, "table"), MarkMask: rapid.Uint32().Draw(t, "mask"), LabelMask: genValue(t, flows.CTLabel),
+		Table: rapid.Uint8().Draw(t, "table"), NAT: genNAT(t), MarkMask: rapid.Uint32().Draw(t, "mask"), LabelMask: genValue(t, flows.CTLabel),
 	}
 	a.Mark, a.Label = rapid.Uint32().Draw(t, "mark")&a.MarkMask, and(genValue(t, flows.CTLabel), a.LabelMask)
 	if rapid.Bool().Draw(t, "zone of a field") {

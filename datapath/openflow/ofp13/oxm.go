@@ -16,7 +16,7 @@ const (
 	classExperimenter uint16 = 0xffff // the experimenter ID follows the header
 )
 
-// UnknownFieldError names a match field that the flows package does not know.
+// UnknownFieldError names a match field that nobody knows.
 type UnknownFieldError struct {
 	Class        uint16
 	Field        uint8
@@ -107,7 +107,7 @@ func parseOXM(b []byte) (m flows.FieldMatch, n int, err error) {
 	}
 	f, ok := fieldOf(class, field, exp)
 	if !ok {
-		return m, 0, &UnknownFieldError{class, field, exp}
+		return m, 0, unknownField(class, field, exp)
 	}
 	_, _, width, err := wireField(f)
 	if err != nil {
@@ -141,9 +141,13 @@ func appendFieldHeader(dst []byte, f flows.Field) ([]byte, error) {
 // parseSubfield reads such a header and checks that the bits are within the field.
 func parseSubfield(b []byte, offset, bits uint16) (flows.Subfield, error) {
 	class, field := binary.BigEndian.Uint16(b), b[2]>>1
-	f, ok := fieldOf(class, field, 0)
+	var exp uint32
+	if class == classExperimenter && len(b) >= 8 {
+		exp = binary.BigEndian.Uint32(b[4:])
+	}
+	f, ok := fieldOf(class, field, exp)
 	if !ok {
-		return flows.Subfield{}, &UnknownFieldError{Class: class, Field: field}
+		return flows.Subfield{}, unknownField(class, field, exp)
 	}
 	_, _, n, err := wireField(f)
 	if err != nil {
@@ -156,6 +160,26 @@ func parseSubfield(b []byte, offset, bits uint16) (flows.Subfield, error) {
 		return flows.Subfield{}, fmt.Errorf("bits %d…%d of a field of %d bits", offset, int(offset)+int(bits)-1, width)
 	}
 	return flows.Subfield{Field: f, Offset: offset, Bits: bits}, nil
+}
+
+// isInPort16 reports whether a header is that of NXM_OF_IN_PORT.
+func isInPort16(b []byte) bool { return binary.BigEndian.Uint32(b) == 2 }
+
+// parseSource is parseSubfield of bits that are read. Those of the 16-bit in_port are the
+// low bits of in_port.
+func parseSource(b []byte, offset, bits uint16) (flows.Subfield, error) {
+	if isInPort16(b) && bits != 0 && int(offset)+int(bits) <= 16 {
+		return flows.Subfield{Field: flows.InPort, Offset: offset, Bits: bits}, nil
+	}
+	return parseSubfield(b, offset, bits)
+}
+
+// unknownField names a field that flows does not have.
+func unknownField(class uint16, field uint8, experimenter uint32) error {
+	if err := flows.RefusedOXM(class, field, experimenter); err != nil {
+		return err
+	}
+	return &UnknownFieldError{class, field, experimenter}
 }
 
 // fieldOf finds a field by any header that Open vSwitch uses for it with the
@@ -203,7 +227,7 @@ func nxm1(field uint8) (flows.Field, bool) {
 	fields := [...]flows.Field{
 		16: flows.TunID, 17: flows.ARPSHA, 18: flows.ARPTHA, 19: flows.IPv6Src, 20: flows.IPv6Dst,
 		21: flows.ICMPv6Type, 22: flows.ICMPv6Code, 23: flows.NDTarget, 24: flows.NDSLL, 25: flows.NDTLL,
-		26: flows.IPFrag, 27: flows.IPv6Label, 28: flows.IPECN, 29: flows.IPTTL, 31: flows.TunIPv4Src,
+		26: flows.IPFrag, 27: flows.IPv6Label, 28: flows.IPECN, 29: flows.IPTTL, 30: flows.MPLSTTL, 31: flows.TunIPv4Src,
 		32: flows.TunIPv4Dst, 33: flows.PktMark, 34: flows.TCPFlags, 105: flows.CTState, 106: flows.CTZone,
 		107: flows.CTMark, 108: flows.CTLabel, 109: flows.TunIPv6Src, 110: flows.TunIPv6Dst,
 	}
