@@ -196,6 +196,9 @@ func (b *branchTeller) step(s *trace.Step, depth int, assumes []string) {
 	case trace.StepBucket:
 		out.Kind, out.Text = KindBucket, fmt.Sprintf("bucket %d", s.Number)
 		inner++
+	case trace.StepClone:
+		out.Kind, out.Text = KindBucket, "clone"
+		inner++
 	case trace.StepOutput:
 		out.Kind, out.Output = KindOutput, b.output(s.Output, assumes)
 	case trace.StepNote:

@@ -9,49 +9,128 @@ import (
 
 // do does a list of actions. It reports whether the list was broken off, which
 // breaks off the flow that it belongs to as well.
-func (r *run) do(as []flows.Action) (brokenOff bool) {
-	for _, a := range as {
+func (r *run) do(as []flows.Action) (brokenOff bool) { return r.list(as, nil, nil) }
+
+// list does actions, the instructions of a flow that follow them, and what is left of lists
+// further out, which a recirculation has made one list of all.
+func (r *run) list(as []flows.Action, then *flows.Flow, later []cont) (brokenOff bool) {
+	for i, a := range as {
 		if r.failed != "" {
 			return true
 		}
-		switch a := a.(type) {
-		case flows.Output:
-			r.output(a.Port)
-		case flows.ToController:
-			r.toController(a.MaxLen, r.reason())
-		case flows.OutputReg:
-			r.outputReg(a)
-		case flows.ToGroup:
-			if !r.group(a.ID) {
-				return true
-			}
-		case flows.SetField:
-			if !r.p.Has(a.Field) {
-				r.skipped(a.Field)
-				continue
-			}
-			r.write(a.Field, a.Value, a.Mask)
-		case flows.Move:
-			r.move(a)
-		case flows.PushVLAN:
-			r.tagged(func() { r.p.pushTag(a.EtherType) })
-		case flows.PopVLAN:
-			r.tagged(r.p.popTag)
-		case flows.DecTTL:
-			if r.decTTL() {
-				return true
-			}
-		case flows.Resubmit:
-			r.resubmit(a)
-		case flows.CT:
-			r.conntrack(a)
-		case flows.CTClear:
-			for f := flows.CTState; f <= flows.CTLabel; f++ {
-				r.write(f, flows.Value{}, f.FullMask())
-			}
-		default:
-			r.unknown("action %T is not interpreted", a)
+		if r.wasMPLS && needsHeader(a) {
+			r.freeze()
 		}
+		if r.exit {
+			r.left(as[i:], then, later)
+			return true
+		}
+		if c, ok := a.(flows.CheckLarger); ok {
+			r.checkLarger(c, cont{as[i+1:], then, r.table, r.flow}, later)
+			return true
+		}
+		if r.action(a) {
+			return true
+		}
+		if r.again {
+			r.again, r.p.hashed = false, true
+			r.freeze()
+		}
+		if r.exit && len(r.frozen) == 0 && r.failed == "" {
+			if r.paused {
+				i++
+			}
+			r.unroll(as[i:], then, later)
+			return true
+		}
+	}
+	if then != nil && hasRest(then) {
+		if r.wasMPLS {
+			r.freeze()
+		}
+		if r.exit {
+			r.left(nil, then, later)
+			return true
+		}
+		r.rest(then)
+	}
+	if r.exit {
+		r.left(nil, nil, later)
+		return true
+	}
+	if len(later) == 0 {
+		return false
+	}
+	return r.resume(later)
+}
+
+// action does one action, and reports whether it breaks off its list.
+func (r *run) action(a flows.Action) (breaksOff bool) {
+	switch a := a.(type) {
+	case flows.Output:
+		r.output(a.Port)
+	case flows.ToController:
+		if a.Pause {
+			r.pause(a)
+			return false
+		}
+		r.toController(a.MaxLen, r.reason(a.Reason))
+	case flows.OutputReg:
+		r.outputReg(a)
+	case flows.ToGroup:
+		return !r.group(a.ID)
+	case flows.SetField:
+		if !r.p.Has(a.Field) {
+			r.skipped(a.Field)
+			break
+		}
+		r.write(a.Field, a.Value, a.Mask)
+	case flows.Move:
+		r.move(a)
+	case flows.PushVLAN:
+		r.tagged(func() { r.p.pushTag(a.EtherType) })
+	case flows.PopVLAN:
+		r.tagged(r.p.popTag)
+	case flows.DecTTL:
+		return r.decTTL(a)
+	case flows.Resubmit:
+		r.resubmit(a)
+	case flows.CT:
+		r.conntrack(a)
+	case flows.CTClear:
+		r.untrack()
+	default:
+		return r.extension(a)
+	}
+	return false
+}
+
+// extension does the actions that the pipeline does not use.
+func (r *run) extension(a flows.Action) (breaksOff bool) {
+	switch a := a.(type) {
+	case flows.OutputTrunc:
+		r.outputTrunc(a)
+	case flows.PushMPLS:
+		r.pushMPLS(a)
+	case flows.PopMPLS:
+		r.popMPLS(a)
+	case flows.DecMPLSTTL:
+		return r.decMPLSTTL()
+	case flows.Push:
+		r.stack = append(r.stack, stacked{subfield(&r.p, a.Src), r.p.unsure.has(a.Src.Field)})
+	case flows.Pop:
+		r.pop(a)
+	case flows.Clone:
+		r.clone(a)
+	case flows.Exit:
+		r.exit = true
+		if r.at != nil {
+			r.step(Step{Kind: StepNote, Note: "exit: nothing more is done with the packet, the action set included"})
+		}
+	case flows.SetQueue, flows.PopQueue, flows.Note, flows.FinTimeout:
+		// They change nothing of the packet, nor where it goes.
+	default:
+		r.unknown("action %T is not interpreted", a)
 	}
 	return false
 }
@@ -60,6 +139,9 @@ func (r *run) do(as []flows.Action) (brokenOff bool) {
 func (r *run) write(f flows.Field, v, mask flows.Value) {
 	was := r.p.fields[f]
 	r.p.put(f, was.AndNot(mask).Or(v.And(mask)))
+	if mask == f.FullMask() {
+		r.p.unsure.remove(f)
+	}
 	r.changed(f, was)
 }
 
@@ -101,8 +183,15 @@ func (r *run) move(a flows.Move) {
 		}
 	}
 	v := subfield(&r.p, a.Src)
-	mask := ones(a.Dst.Bits).Shl(uint(a.Dst.Offset))
-	r.write(a.Dst.Field, v.Shl(uint(a.Dst.Offset)), mask)
+	unsure := r.p.unsure.has(a.Src.Field)
+	r.writeBits(a.Dst, v)
+	if unsure {
+		r.p.unsure.add(a.Dst.Field)
+	}
+}
+
+func (r *run) writeBits(s flows.Subfield, v flows.Value) {
+	r.write(s.Field, v.Shl(uint(s.Offset)), ones(s.Bits).Shl(uint(s.Offset)))
 }
 
 // subfield is the value of some bits of a field.
@@ -117,8 +206,8 @@ func ones(n uint16) flows.Value {
 }
 
 // decTTL decrements the TTL of an IP packet. One that has none left goes to the
-// controller and no further in this list.
-func (r *run) decTTL() (expired bool) {
+// controllers and no further in this list.
+func (r *run) decTTL(a flows.DecTTL) (expired bool) {
 	if !r.p.Has(flows.IPTTL) {
 		r.skipped(flows.IPTTL)
 		return false
@@ -129,7 +218,9 @@ func (r *run) decTTL() (expired bool) {
 		return false
 	}
 	r.note("the packet's TTL is %d: it goes no further", ttl)
-	r.toController(flows.MaxLenAll, ReasonInvalidTTL)
+	for range a.ControllerIDs() {
+		r.toController(flows.MaxLenAll, ReasonInvalidTTL)
+	}
 	return true
 }
 
@@ -145,8 +236,20 @@ func (r *run) resubmit(a flows.Resubmit) {
 	r.enter(n, in, missIgnore)
 }
 
-// reason is why an action now sends the packet to the controller.
-func (r *run) reason() Reason {
+// reason is why an action sends the packet to the controller, when it says so or not.
+func (r *run) reason(said flows.PacketInReason) Reason {
+	switch said {
+	case flows.ReasonNoMatch:
+		return ReasonNoMatch
+	case flows.ReasonInvalidTTL:
+		return ReasonInvalidTTL
+	case flows.ReasonActionSet:
+		return ReasonActionSet
+	case flows.ReasonGroup:
+		return ReasonGroup
+	case flows.ReasonPacketOut:
+		return ReasonPacketOut
+	}
 	if r.flow != nil && r.flow.Priority == 0 && len(r.flow.Match) == 0 {
 		return ReasonNoMatch
 	}
@@ -154,7 +257,8 @@ func (r *run) reason() Reason {
 }
 
 func (r *run) toController(maxLen uint16, why Reason) {
-	emit(&r.base, &r.p)
+	r.emit()
+	r.base.reads()
 	told := r.p
 	told.frame, told.at = r.base.frame, r.base.at
 	r.send(Output{Port: flows.PortController, Frame: r.base.frame, MaxLen: maxLen, Reason: why, Packet: &told})
@@ -162,6 +266,16 @@ func (r *run) toController(maxLen uint16, why Reason) {
 
 func (r *run) send(o Output) {
 	o.Table, o.Flow = r.table, r.flow
+	if r.cut > 0 {
+		left := len(o.Frame) - r.cut
+		r.cut = 0
+		if left < MinFrame {
+			r.note("what is left of the packet has no whole Ethernet header: it does not leave")
+			return
+		}
+		o.Frame = o.Frame[:left]
+	}
+	o.unsure = r.p.unsure.or(r.base.unsure)
 	r.branch.Outputs = append(r.branch.Outputs, o)
 	if r.at != nil {
 		r.step(Step{Kind: StepOutput, Output: &o})
@@ -169,6 +283,9 @@ func (r *run) send(o Output) {
 }
 
 func (r *run) outputReg(a flows.OutputReg) {
+	if !r.sure("the port of an output", a.Src.Field) {
+		return
+	}
 	v := subfield(&r.p, a.Src)
 	// The ports of Open vSwitch have 16 bits; a 16-bit number of a reserved port
 	// means that port.
@@ -181,13 +298,16 @@ func (r *run) outputReg(a flows.OutputReg) {
 		port |= 0xffff0000
 	}
 	if port == flows.PortController {
-		r.toController(a.MaxLen, r.reason())
+		r.toController(a.MaxLen, r.reason(flows.ReasonAction))
 		return
 	}
 	r.output(port)
 }
 
 func (r *run) output(port uint32) {
+	if !r.sure("an output", flows.InPort) {
+		return
+	}
 	in := r.p.InPort()
 	switch port {
 	case flows.PortInPort:
@@ -200,7 +320,7 @@ func (r *run) output(port uint32) {
 		r.flood(port)
 	case flows.PortAny:
 	case flows.PortController:
-		r.toController(0, r.reason())
+		r.toController(0, r.reason(flows.ReasonAction))
 	case in:
 		r.note("output to port %d, where the packet came from, is not done", port)
 	default:
@@ -212,6 +332,10 @@ func (r *run) flood(port uint32) {
 	if r.sw.ports == nil {
 		r.unknown("output to all ports, which are not known")
 		return
+	}
+	if r.cut > 0 {
+		// An output of a part was not done, and the next copy is cut short in its place.
+		r.unknown("output to all ports: which copy is cut short is not known")
 	}
 	for _, p := range r.sw.order {
 		if p.Number != r.p.InPort() && (port == flows.PortAll || !p.NoFlood) {
@@ -228,6 +352,11 @@ func (r *run) outputTo(n uint32) {
 	}
 	o := Output{Port: n}
 	if port.Tunnel != nil {
+		for _, f := range [...]flows.Field{flows.TunID, flows.TunIPv4Dst, flows.TunIPv6Dst} {
+			if !r.sure("where a tunnel leads", f) {
+				return
+			}
+		}
 		o.Tunnel = r.via(port.Tunnel)
 		if o.Tunnel.Remote == r.own || !o.Tunnel.Remote.IsValid() && !r.own.IsValid() {
 			r.note("output to tunnel port %d: the destination %s is none, or where the packet was sent to before", n, o.Tunnel.Remote)
@@ -238,7 +367,7 @@ func (r *run) outputTo(n uint32) {
 			return
 		}
 	}
-	emit(&r.base, &r.p)
+	r.emit()
 	o.Frame = r.base.frame
 	r.send(o)
 }

@@ -3,6 +3,7 @@ package trace
 import (
 	"flag"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -19,12 +20,17 @@ var (
 // disagree is what we and the switch say of a packet, when it is not the same.
 func (v *vswitch) disagree(s *Switch, p *Packet) (d string, forwarded bool, err error) {
 	flow, frame := p.asInput()
+	res := s.Trace(p, Options{Conns: []Conn{{State: ConnNew}}})
+	if says(res, "Open vSwitch 3.1 ") {
+		v.skipped++
+		return "", false, nil
+	}
 	text, err := v.ctl.Call(v.t.Context(), "ofproto/trace", "br0", flow, frame)
 	if err != nil {
 		return "", false, err
 	}
-	res := s.Trace(p, Options{Conns: []Conn{{State: ConnNew}}})
-	if reread(p, text) {
+	if says(res, "cut short") || reread(p, text) {
+		v.skipped++
 		return "", false, nil
 	}
 	theirs, err := v.ovsSays(p, text)
@@ -36,6 +42,7 @@ func (v *vswitch) disagree(s *Switch, p *Packet) (d string, forwarded bool, err 
 		same = func(a, b []string) bool { return slices.Equal(withoutNDExt(a), withoutNDExt(b)) }
 	}
 	for _, b := range res.Branches {
+		b.Unknown = slices.DeleteFunc(slices.Clone(b.Unknown), func(s string) bool { return strings.HasPrefix(s, "controller(pause)") })
 		if len(b.Unknown) == 0 && same(weSay(b), theirs) {
 			return "", len(theirs) > 0, nil
 		}
@@ -44,12 +51,23 @@ func (v *vswitch) disagree(s *Switch, p *Packet) (d string, forwarded bool, err 
 		counted(weSay(res.Branches[0])), res.Branches[0].Drop, text), false, nil
 }
 
-// reread reports whether a packet comes back from the connection tracker as another
-// than it went: its frame is read anew, and its tunnel is the one it came by, when tunnel
-// ports ask for that. The datapath does so, and we; ofproto/trace does not.
+// says reports whether something of that kind is not known.
+func says(res Result, what string) bool {
+	return slices.ContainsFunc(res.Branches, func(b Branch) bool {
+		return slices.ContainsFunc(b.Unknown, func(s string) bool { return strings.Contains(s, what) })
+	})
+}
+
+// reread reports whether a packet comes back from a recirculation as another than it went:
+// its frame is read anew, and its tunnel is the one it came by, when tunnel ports ask for
+// that. The datapath does so, and we; ofproto/trace does not, and what was without its
+// labels it does not follow at all.
 func reread(p *Packet, text string) bool {
 	_, behind, recirculated := strings.Cut(text, "- resume")
-	return recirculated && (strings.Contains(text, "push_vlan(") || p.fields[flows.IPProto].IsZero() ||
+	if strings.Count(text, ",recirc(")+strings.Count(text, ": recirc(") > strings.Count(text, "- resume") {
+		return true
+	}
+	return recirculated && (strings.Contains(text, "push_vlan(") || strings.Contains(text, "_mpls(") || p.fields[flows.IPProto].IsZero() ||
 		strings.Contains(behind, "tunnel\n") || strings.Contains(behind, "Not tunneling"))
 }
 
@@ -89,6 +107,7 @@ func (v *vswitch) compare(c *testCase, seed uint64) (forwarded int) {
 	for i, p := range c.packets {
 		d, sent, err := v.disagree(s, p)
 		if err != nil {
+			os.WriteFile("/tmp/hi/crash.txt", []byte(c.text(p)), 0o644)
 			v.t.Fatalf("seed %d packet %d: %v", seed, i, err)
 		}
 		if sent {
@@ -114,8 +133,8 @@ func TestAgainstOpenVSwitch(t *testing.T) {
 	for n := uint64(0); n*perState < uint64(*traces); n++ {
 		sent += v.compare(newGen(first+n).testCase(40, perState), first+n)
 	}
-	if sent < *traces/10 {
-		t.Errorf("of %d packets %d were forwarded: the comparison is of little", *traces, sent)
+	if sent < *traces/10 || v.skipped > *traces/4 {
+		t.Errorf("of %d packets %d were forwarded and %d not compared: the comparison is of little", *traces, sent, v.skipped)
 	}
-	t.Logf("from seed %d on: of %d packets %d were forwarded", first, *traces, sent)
+	t.Logf("from seed %d on: of %d packets %d were forwarded, and %d are left to the test with real frames", first, *traces, sent, v.skipped)
 }

@@ -7,9 +7,15 @@
 // It is pure: no I/O, clocks or locks. A Switch and a Network are immutable and may
 // be used from any goroutine; a Runner belongs to one.
 //
+// What of Open vSwitch it interprets, and what it refuses by name, is the table of
+// docs/reference/interpreter.md.
+//
 // It never guesses. Where what happens depends on something it was not told (the
 // state of a connection, the hash that selects a bucket, which of two flows of the
 // same priority comes first) it follows every alternative, each a Branch with what
 // it assumes. What it cannot interpret (NORMAL, a flow that could not be read) makes
-// the verdict Unknown and is named.
+// the verdict Unknown and is named. What nat chooses is marked (Output.Unsure), and what
+// depends on it is Unknown as well.
 package trace
+
+//go:generate go test -run Reference -update .

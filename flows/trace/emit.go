@@ -10,10 +10,16 @@ import (
 // are others, in a new frame, with checksums amended. What has no place in the frame
 // (a port of a packet whose header is cut short) changes nothing. This is what the
 // actions do that Open vSwitch puts before every output (commit_odp_actions).
-func emit(base, p *Packet) {
-	if base.fields == p.fields && base.tags == p.tags {
-		return
+//
+// It returns what Open vSwitch makes of it when that is nothing of use.
+func emit(base, p *Packet) (trouble string) {
+	if base.fields == p.fields && base.tags == p.tags && base.labels == p.labels {
+		return ""
 	}
+	if base.misread && base.behindTags(p) {
+		trouble = garbles
+	}
+	base.assume(p)
 	b, copied := base.frame, false
 	edit := func() []byte {
 		if !copied {
@@ -27,17 +33,100 @@ func emit(base, p *Packet) {
 		put48(edit(), 0, p.fields[flows.EthDst].Lo)
 		put48(edit(), 6, p.fields[flows.EthSrc].Lo)
 	}
-	was := base.fields
-	switch {
-	case p.fields[flows.IPProto].IsZero() && p.fields[flows.ARPOp].IsZero():
+	// What is behind a label stack can only be written once that is gone.
+	bare := base.hasLabels() && !p.hasLabels()
+	if bare {
+		var survives bool
+		if b, at, survives = relabel(edit(), base, p); !survives {
+			trouble = aborts
+		}
+		base.at = at
+	}
+	if p.fields[flows.IPProto].IsZero() && p.fields[flows.ARPOp].IsZero() {
 		// Open vSwitch takes that for a packet without a network header, and what was
 		// set there waits until it has one.
-		defer copy(base.fields[flows.IPDSCP:flows.TCPSrc], was[flows.IPDSCP:flows.TCPSrc])
+		was := base.fields
+		defer copy(base.fields[flows.IPDSCP:], was[flows.IPDSCP:])
+	} else {
+		e.network(at)
+	}
+	if !bare && (base.labels != p.labels || p.hasLabels() && e.differs(flows.EthType)) {
+		var survives bool
+		if b, at, survives = relabel(edit(), base, p); !survives {
+			trouble = aborts
+		}
+	}
+	if p.tags != base.tags {
+		b, copied = retag(b, base, p), true
+	}
+	at.shift(4 * (p.countTags() - base.countTags()))
+	base.fields, base.tags, base.labels = p.fields, p.tags, p.labels
+	base.frame, base.at = b, at
+	return trouble
+}
+
+// What Open vSwitch 3.1 does that nobody can want.
+const (
+	aborts  = "Open vSwitch 3.1 aborts: it takes a label off of which it read no bottom (flow_pop_mpls in commit_mpls_action)"
+	garbles = "Open vSwitch 3.1 writes over the wrong bytes: for a copy to the controller its userspace datapath read the packet anew, and took something else for the payload (flow_extract in dp_execute_cb)"
+)
+
+// emit is emit of the packet of this run.
+func (r *run) emit() {
+	if trouble := emit(&r.base, &r.p); trouble != "" {
+		r.unknown("%s", trouble)
+	}
+}
+
+// reads notes that the datapath reads the packet anew, and takes something else for the
+// payload than when it came: there is another tag, of which one is read, or labels have
+// taken the place of a length (IEEE 802.3).
+func (p *Packet) reads() {
+	tags := 0
+	if t := be16(p.frame[12:]); (t == etherVLAN || t == etherSTag) && len(p.frame) >= 18 {
+		tags = 1
+	}
+	_, payload := readEtherType(p.frame, 12+4*tags)
+	p.misread = p.misread || p.at.payload != payload
+}
+
+// behindTags reports whether p differs behind the tags.
+func (base *Packet) behindTags(p *Packet) bool {
+	if base.labels != p.labels || base.hasLabels() != p.hasLabels() {
+		return true
+	}
+	for f := flows.IPDSCP; f.Valid(); f++ {
+		if base.fields[f] != p.fields[f] {
+			return true
+		}
+	}
+	return false
+}
+
+// assume makes what is unsure of the bytes what is unsure of p, where p is written.
+func (base *Packet) assume(p *Packet) {
+	if base.unsure.empty() && p.unsure.empty() {
+		return
+	}
+	for f := flows.EthDst; f.Valid(); f++ {
+		if base.fields[f] == p.fields[f] {
+			continue
+		}
+		base.unsure.remove(f)
+		if p.unsure.has(f) {
+			base.unsure.add(f)
+		}
+	}
+}
+
+// network writes the network and the transport header.
+func (e editor) network(at layout) {
+	switch {
 	case at.ipv4 != 0:
 		e.ipv4(at)
 	case at.ipv6 != 0:
 		e.ipv6(at)
-	case at.arp != 0 && p.fields[flows.EthType].Lo == etherARP: // RARP it leaves alone
+	case at.arp != 0 && e.p.fields[flows.EthType].Lo == etherARP: // RARP it leaves alone
 		e.arp(at)
 	}
 	switch at.proto {
@@ -49,7 +138,7 @@ func emit(base, p *Packet) {
 		e.port(flows.UDPDst, at.l4+2)
 	case protoSCTP:
 		if e.differs(flows.SCTPSrc) || e.differs(flows.SCTPDst) {
-			amendSCTP(edit()[at.l4:at.end], uint16(p.fields[flows.SCTPSrc].Lo), uint16(p.fields[flows.SCTPDst].Lo))
+			amendSCTP(e.edit()[at.l4:at.end], uint16(e.lo(flows.SCTPSrc)), uint16(e.lo(flows.SCTPDst)))
 		}
 	case protoICMP:
 		e.icmp(flows.ICMPType, flows.ICMPCode)
@@ -57,18 +146,18 @@ func emit(base, p *Packet) {
 		e.icmp(flows.ICMPv6Type, flows.ICMPv6Code)
 		e.neighbour(at)
 	}
-	if p.tags != base.tags {
-		b, copied = retag(b, base, p), true
-	}
-	frame := b
-	at.shift(4 * (p.countTags() - base.countTags()))
-	base.fields, base.tags = p.fields, p.tags
-	base.frame, base.at = frame, at
 }
 
 // shift moves all offsets behind the tags.
 func (l *layout) shift(n int) {
-	for _, p := range []*int{&l.etherType, &l.ipv4, &l.ipv6, &l.arp, &l.l4, &l.end} {
+	l.etherType += n
+	l.payload += n
+	l.shiftPayload(n)
+}
+
+// shiftPayload moves all offsets behind the Ethernet type.
+func (l *layout) shiftPayload(n int) {
+	for _, p := range []*int{&l.ipv4, &l.ipv6, &l.arp, &l.l4, &l.end} {
 		if *p != 0 {
 			*p += n
 		}
@@ -113,8 +202,9 @@ func (e editor) ipv4(at layout) {
 		if !e.differs(f) {
 			continue
 		}
+		// What is there may be another address than was known of: see run.nat.
 		b := e.edit()
-		was, is := e.base.fields[f], e.p.fields[f]
+		was, is := flows.U(be32(b[at.ipv4+o:])), e.p.fields[f]
 		amend(b, at.ipv4+10, was, is)
 		amendTransport(b, at, was, is)
 		binary.BigEndian.PutUint32(b[at.ipv4+o:], uint32(is.Lo))
@@ -140,7 +230,7 @@ func (e editor) ipv6(at layout) {
 			continue
 		}
 		b := e.edit()
-		was, is := e.base.fields[f], e.p.fields[f]
+		was, is := be128(b[at.ipv6+o:]), e.p.fields[f]
 		// Behind a routing header checksums are over the last destination (RFC 8200
 		// section 8.1), which this is not.
 		if f == flows.IPv6Src || !at.routed {
@@ -183,7 +273,7 @@ func (e editor) arp(at layout) {
 func (e editor) port(f flows.Field, o int) {
 	if e.differs(f) {
 		b := e.edit()
-		amendTransport(b, e.base.at, e.base.fields[f], e.p.fields[f])
+		amendTransport(b, e.base.at, flows.U(be16(b[o:])), e.p.fields[f])
 		binary.BigEndian.PutUint16(b[o:], uint16(e.lo(f)))
 	}
 }

@@ -11,6 +11,7 @@ import (
 // from the start of the frame, 0 for a header that is not there.
 type layout struct {
 	etherType int // of the Ethernet type behind the tags that were read
+	payload   int // of what is behind that type, and an LLC and SNAP header
 	ipv4      int
 	ipv6      int
 	arp       int
@@ -54,7 +55,7 @@ func (p *Packet) reload(frame []byte) {
 	for f := flows.EthDst; f.Valid(); f++ {
 		p.fields[f] = flows.Value{}
 	}
-	p.tags = [maxTags]tag{}
+	p.tags, p.labels = [maxTags]tag{}, [maxLabels]uint32{}
 	p.extract(frame)
 }
 
@@ -69,7 +70,7 @@ func be128(b []byte) flows.Value {
 }
 
 func (p *Packet) extract(frame []byte) {
-	p.frame, p.at = frame, layout{}
+	p.frame, p.at, p.misread = frame, layout{}, false
 	p.u(flows.EthDst, be48(frame))
 	p.u(flows.EthSrc, be48(frame[6:]))
 	at := 12
@@ -82,7 +83,10 @@ func (p *Packet) extract(frame []byte) {
 	p.at.etherType = at
 	etherType, at := readEtherType(frame, at)
 	p.u(flows.EthType, etherType)
+	p.at.payload = at
 	switch etherType {
+	case etherMPLS, etherMPLSM:
+		p.extractLabels(at)
 	case etherIPv4:
 		p.extractIPv4(at)
 	case etherIPv6:

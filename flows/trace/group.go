@@ -60,6 +60,10 @@ func (r *run) firstLive(g *flows.Group) {
 // selected follows each bucket that a switch may select: which one it does depends
 // on a hash of its own.
 func (r *run) selected(g *flows.Group) {
+	if !r.p.hashed && usesHash(g) {
+		r.again = true
+		return
+	}
 	var may []int
 	for i := range g.Buckets {
 		if b := &g.Buckets[i]; b.Weight > 0 && r.sw.bucketLives(b, 0) {
@@ -74,6 +78,36 @@ func (r *run) selected(g *flows.Group) {
 	r.bucket(g, may[i])
 }
 
+// maxHashes is how many values of the datapath's hash Open vSwitch uses for a select group
+// of which nobody says how it selects; minHashes the fewest.
+const (
+	minHashes = 16
+	maxHashes = 64
+)
+
+// usesHash reports whether a select group chooses by a hash of the datapath's, for which
+// the packet is recirculated, and not by one of its own (group_setup_dp_hash_table in
+// ofproto-dpif.c): that is so when the weights can be had with few values.
+func usesHash(g *flows.Group) bool {
+	total, least := 0, 0
+	for _, b := range g.Buckets {
+		if w := int(b.Weight); w > 0 {
+			total += w
+			if least == 0 || w < least {
+				least = w
+			}
+		}
+	}
+	if total == 0 {
+		return false
+	}
+	values := minHashes
+	for values < (total+least-1)/least {
+		values *= 2
+	}
+	return values <= maxHashes
+}
+
 // bucket does a bucket on a packet of its own. Open vSwitch executes its actions as
 // an action set, not as they are listed.
 func (r *run) bucket(g *flows.Group, i int) {
@@ -82,11 +116,17 @@ func (r *run) bucket(g *flows.Group, i int) {
 	}
 	s := r.step(Step{Kind: StepBucket, Number: uint32(i)})
 	r.within(s, func() {
-		fields, tags := r.p.fields, r.p.tags
+		p, wasMPLS := r.p, r.wasMPLS
 		r.depth++
 		r.do(setOrder(g.Buckets[i].Actions))
 		r.depth--
-		r.p.fields, r.p.tags = fields, tags
+		r.thaw()
+		r.p, r.wasMPLS = p, wasMPLS
+		r.exit = false // it ended the bucket alone
+		if r.failed != "" && r.inBucket {
+			r.note("%s: nothing more is done in this bucket", r.failed)
+			r.failed, r.inBucket = "", false
+		}
 	})
 }
 
@@ -120,6 +160,15 @@ func (r *run) actionSet() {
 	r.within(s, func() { r.do(as) })
 }
 
+// slots are the kinds of actions that a set holds one of, the last, in the order in which
+// they are done.
+var slots = [...]func(flows.Action) bool{is[flows.PopVLAN], is[flows.PopMPLS], is[flows.PushMPLS], is[flows.PushVLAN], is[flows.DecTTL], is[flows.DecMPLSTTL]}
+
+func is[A flows.Action](a flows.Action) bool {
+	_, ok := a.(A)
+	return ok
+}
+
 // setOrder is the list as which Open vSwitch executes an action set (OpenFlow 1.3.5
 // section 5.10, and ofpacts_execute_action_set): of each kind the last, but every
 // set-field and move; of group, output, resubmit and ct the first there is of them; and
@@ -129,32 +178,27 @@ func setOrder(as []flows.Action) []flows.Action {
 	if len(as) == 0 {
 		return nil
 	}
-	var pop, push, dec, last flows.Action
+	var last, queue flows.Action
+	var slot [len(slots)]flows.Action
 	lastRank := 0
-	sets := 0
 	for _, a := range as {
-		rank := 0
-		switch a.(type) {
-		case flows.PopVLAN:
-			pop = a
-		case flows.PushVLAN:
-			push = a
-		case flows.DecTTL:
-			dec = a
-		case flows.SetField, flows.Move:
-			sets++
-		default:
-			rank = finalRank(a)
-		}
-		if rank > 0 && rank >= lastRank {
+		if rank := finalRank(a); rank > 0 && rank >= lastRank {
 			last, lastRank = a, rank
+		}
+		if is[flows.SetQueue](a) {
+			queue = a
+		}
+		for i, of := range slots {
+			if of(a) {
+				slot[i] = a
+			}
 		}
 	}
 	if last == nil {
 		return nil
 	}
-	out := make([]flows.Action, 0, sets+4)
-	for _, a := range [...]flows.Action{pop, push, dec} {
+	out := make([]flows.Action, 0, len(as))
+	for _, a := range slot {
 		if a != nil {
 			out = append(out, a)
 		}
@@ -165,6 +209,9 @@ func setOrder(as []flows.Action) []flows.Action {
 			out = append(out, a)
 		}
 	}
+	if queue != nil {
+		out = append(out, queue)
+	}
 	return append(out, last)
 }
 
@@ -173,17 +220,19 @@ func finalRank(a flows.Action) int {
 	switch a := a.(type) {
 	case flows.CT:
 		return 1
-	case flows.Resubmit:
+	case flows.CTClear:
 		return 2
-	case flows.Output:
+	case flows.Resubmit:
 		return 3
+	case flows.Output:
+		return 4
 	case flows.ToController:
-		// With a meter it is a Nicira action, which has no place in a set.
-		if a.Meter == 0 {
-			return 3
+		// Any other than an output is a Nicira action, which has no place in a set.
+		if a.Plain() {
+			return 4
 		}
 	case flows.ToGroup:
-		return 4
+		return 5
 	}
 	return 0
 }

@@ -122,6 +122,9 @@ func (w *walk) through(from *Host, out *Output, left int) NextHop {
 	}
 	p.u(flows.TunID, key)
 	p.endpoints(src, via.Remote)
+	for _, f := range out.Unsure() {
+		p.unsure.add(f)
+	}
 	return NextHop{Hop: w.hop(to, p, left-1)}
 }
 

@@ -22,6 +22,7 @@ type odp struct {
 type odpPacket struct {
 	base, p Packet
 	tunnel  string
+	cut     int
 }
 
 // execute runs the actions of one pass.
@@ -30,7 +31,15 @@ func (o *odp) execute(actions string, k *odpPacket) error {
 		name, arg, _ := strings.Cut(strings.TrimSuffix(a, ")"), "(")
 		var err error
 		switch name {
-		case "drop", "meter", "trunc":
+		case "drop", "meter":
+		case "trunc":
+			n, bad := strconv.Atoi(arg)
+			err = bad
+			k.cut = max(0, len(k.base.frame)-n)
+		case "check_pkt_len":
+			err = o.checkLength(arg, k)
+		case "pop_mpls", "push_mpls":
+			err = k.relabel(name, arg)
 		case "set":
 			err = k.set(arg)
 		case "push_vlan":
@@ -60,14 +69,17 @@ func (o *odp) execute(actions string, k *odpPacket) error {
 			}
 			k.bake()
 			maxLen := arg[strings.Index(arg, "max_len="):]
-			o.outs = append(o.outs, fmt.Sprintf("controller %s %x", strings.Trim(maxLen, ")"), k.base.frame))
+			o.outs = append(o.outs, fmt.Sprintf("controller %s %x", strings.Trim(maxLen, ")"), k.leaving()))
 		case "clone":
 			c := *k
 			err = o.execute(arg, &c)
 		case "recirc":
 			k.bake()
 			o.recirc[arg] = *k
-		case "hash", "ct", "ct_clear":
+		case "ct":
+			k.bake()
+			err = k.translate(arg)
+		case "hash", "ct_clear":
 		default:
 			n, bad := strconv.ParseUint(a, 10, 32)
 			if bad != nil {
@@ -83,7 +95,9 @@ func (o *odp) execute(actions string, k *odpPacket) error {
 			if isTunnelPort(port) {
 				tunnel = k.tunnel
 			}
-			o.outs = append(o.outs, fmt.Sprintf("%d %s %x", port, tunnel, k.base.frame))
+			if b := k.leaving(); len(b) >= MinFrame {
+				o.outs = append(o.outs, fmt.Sprintf("%d %s %x", port, tunnel, b))
+			}
 		}
 		if err != nil {
 			return err
@@ -94,6 +108,83 @@ func (o *odp) execute(actions string, k *odpPacket) error {
 
 // bake makes the bytes those of the fields.
 func (k *odpPacket) bake() { emit(&k.base, &k.p) }
+
+// checkLength does check_pkt_len(size=N,gt(…),le(…)).
+func (o *odp) checkLength(arg string, k *odpPacket) error {
+	words := splitActions(arg)
+	size, found := strings.CutPrefix(words[0], "size=")
+	limit, err := strconv.Atoi(size)
+	if !found || err != nil || len(words) != 3 {
+		return fmt.Errorf("check_pkt_len(%s)", arg)
+	}
+	then := words[2]
+	if r := (run{base: k.base, cut: k.cut}); r.length() > limit {
+		then = words[1]
+	}
+	c := *k
+	return o.execute(strings.TrimSuffix(then[strings.IndexByte(then, '(')+1:], ")"), &c)
+}
+
+// leaving is the bytes of the copy that leaves now.
+func (k *odpPacket) leaving() []byte {
+	f := k.base.frame[:max(0, len(k.base.frame)-k.cut)]
+	k.cut = 0
+	return f
+}
+
+// relabel does push_mpls and pop_mpls.
+func (k *odpPacket) relabel(name, arg string) error {
+	k.bake()
+	m := map[string]uint64{}
+	for key, val := range keyVals(arg) {
+		n, err := strconv.ParseUint(val, 0, 32)
+		if err != nil {
+			return err
+		}
+		m[key] = n
+	}
+	b, at, by := slices.Clone(k.base.frame), k.base.at.payload, -lseBytes
+	setEtherType(b, k.base.at, uint16(m["eth_type"]))
+	if name == "pop_mpls" {
+		b = slices.Delete(b, at, at+lseBytes)
+	} else {
+		lse := uint32(m["label"]<<12 | m["tc"]<<9 | m["bos"]<<8 | m["ttl"])
+		b = slices.Insert(b, at, byte(lse>>24), byte(lse>>16), byte(lse>>8), byte(lse))
+		by = lseBytes
+	}
+	k.p.frame, k.p.at, k.p.labels = b, k.base.at, [maxLabels]uint32{}
+	k.p.at.shiftPayload(by)
+	k.p.u(flows.EthType, m["eth_type"])
+	if k.p.hasLabels() {
+		k.p.extractLabels(at)
+	}
+	k.base = k.p
+	return nil
+}
+
+// translate is what ofproto/trace takes for what nat does: the first address and port.
+func (k *odpPacket) translate(arg string) error {
+	_, nat, ok := strings.Cut(arg, "nat(")
+	if !ok || !strings.Contains(arg, "commit") {
+		return nil
+	}
+	nat, _, _ = strings.Cut(nat, ")")
+	f, err := flows.ParseFlow("actions=ct(commit,nat(" + nat + "))")
+	if err != nil {
+		return err
+	}
+	n := f.Apply[0].(flows.CT).NAT
+	t := Translation{Src: n.Min, SrcPort: n.PortMin}
+	if n.Kind == flows.NATDestination {
+		t = Translation{Dst: n.Min, DstPort: n.PortMin}
+	}
+	r := run{base: k.base}
+	var wire Packet
+	wire.reload(k.base.frame)
+	r.translated(wire, t, true)
+	k.base.frame = r.base.frame
+	return nil
+}
 
 // splitActions cuts at commas outside parentheses.
 func splitActions(s string) []string {
@@ -149,8 +240,22 @@ func (k *odpPacket) set(arg string) error {
 		if dst == "" { // of two destinations the IPv4 one counts
 			dst = m["ipv6_dst"]
 		}
+		if a, err := netip.ParseAddr(dst); err == nil {
+			dst = a.String()
+		}
 		key, _ := strconv.ParseUint(strings.TrimPrefix(m["tun_id"], "0x"), 16, 64)
 		k.tunnel = fmt.Sprintf("%#x>%s", key, dst)
+		return nil
+	case "mpls":
+		for name, f := range map[string]flows.Field{"label": flows.MPLSLabel, "tc": flows.MPLSTC, "ttl": flows.MPLSTTL} {
+			if text, ok := keyVals(rest)[name]; ok {
+				n, err := strconv.ParseUint(text, 0, 32)
+				if err != nil {
+					return err
+				}
+				k.p.put(f, flows.U(n))
+			}
+		}
 		return nil
 	case "skb_mark", "skb_priority":
 		return nil

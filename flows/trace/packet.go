@@ -12,6 +12,10 @@ import (
 // vlan-limit, 1 by default); a second may be pushed.
 const maxTags = 2
 
+// maxLabels is how many label stack entries are read from a frame, and a packet in the
+// pipeline may have (FLOW_MAX_MPLS_LABELS of Open vSwitch).
+const maxLabels = 3
+
 // tag is an 802.1Q or 802.1ad tag. It is there when its TCI has bit 12 set.
 type tag struct{ tpid, tci uint16 }
 
@@ -23,6 +27,9 @@ const (
 	etherRARP = 0x8035
 	etherIPv6 = 0x86dd
 	etherSTag = 0x88a8
+	// etherMPLS and etherMPLSM are of MPLS, unicast and multicast (RFC 5332).
+	etherMPLS  = 0x8847
+	etherMPLSM = 0x8848
 	// etherMin is the lowest Ethernet type; below it is a length (IEEE 802.3).
 	etherMin = 0x600
 	// etherNone is what Open vSwitch matches for a frame without an Ethernet type.
@@ -50,8 +57,13 @@ const (
 type Packet struct {
 	fields [flows.NumFields]flows.Value
 	tags   [maxTags]tag
-	frame  []byte // never changed in place
-	at     layout
+	labels [maxLabels]uint32 // MPLS label stack entries, the outermost first
+	unsure fieldSet          // fields whose value is one of several, and nobody said which
+	hashed bool              // the datapath has computed the hash by which select groups choose
+	// misread says that the datapath takes tags for payload.
+	misread bool
+	frame   []byte // never changed in place
+	at      layout
 }
 
 // Get is the value of a field. One that the packet does not have is zero.
@@ -110,6 +122,9 @@ func (p *Packet) put(f flows.Field, v flows.Value) {
 		t.tci = t.tci&^0xe000 | uint16(v.Lo)<<13 | tagPresent
 	case flows.VLANTCI:
 		t.tci = uint16(v.Lo)
+	case flows.MPLSLabel, flows.MPLSTC, flows.MPLSTTL:
+		p.putLabel(f, uint32(v.Lo))
+		return
 	default:
 		p.fields[f] = v
 		return

@@ -67,11 +67,13 @@ func (g gen) frame() []byte {
 		b = cat(b, u16b(pick(g, 0x8100, 0x8100, 0x88a8)), u16b(pick(g, 10, 20, 0, 4095)|pick(g, 0, 0, 3<<13)|pick(g, 0, 0, 0, 1<<12)))
 	}
 	etherType, payload := g.l3()
-	switch g.IntN(12) {
+	switch g.IntN(16) {
 	case 0:
 		b = cat(b, u16b(8+len(payload)), []byte{0xaa, 0xaa, 3, 0, 0, 0}, u16b(etherType), payload)
 	case 1:
-		b = cat(b, u16b(len(payload)), []byte{0x42, 0x42, 3}, payload)
+		b = cat(b, u16b(len(payload)), []byte{0x42, 0x42, 3}, payload) // spanning tree's LLC
+	case 2: // SNAP of somebody else's, and with a type that is a length
+		b = cat(b, u16b(8+len(payload)), []byte{0xaa, 0xaa, 3, 0, 0, pick[byte](g, 0, 0x0c)}, u16b(pick(g, etherType, 5)), payload)
 	default:
 		b = cat(b, u16b(etherType), payload)
 	}
@@ -88,20 +90,53 @@ func (g gen) frame() []byte {
 }
 
 func (g gen) l3() (etherType int, payload []byte) {
-	switch g.IntN(12) {
+	switch g.IntN(16) {
 	case 0, 1:
 		op := pick(g, 1, 2, 3, 0, 256, 300)
 		return pick(g, 0x0806, 0x0806, 0x8035), cat([]byte{0, 1, 8, 0, 6, 4}, u16b(op), g.mac(), g.ip4(), g.mac(), g.ip4())
-	case 2:
-		return pick(g, 0x88cc, 0x8847, 0x894f, 0x8100, 0x05ff, 0x0600, 0x8809), g.bytes(g.IntN(60))
-	case 3, 4, 5, 6:
+	case 2: // LLDP, LACP, EAPOL, PPPoE, NSH, Fibre Channel, a tag, what is no type, any
+		return pick(g, 0x88cc, 0x8809, 0x888e, 0x8863, 0x8864, 0x894f, 0x8906, 0x8100, 0x88a8, 0x05ff, 0x0600, 0x0000, g.IntN(1<<16)), g.bytes(g.IntN(60))
+	case 3:
+		return g.mpls()
+	case 4: // nothing behind the type
+		return pick(g, 0x0800, 0x86dd, 0x0806, 0x8847, 0x88cc), nil
+	case 5, 6, 7, 8, 9:
 		return 0x86dd, g.ipv6()
+	case 10:
+		if g.oneIn(4) { // a jumbo frame
+			return 0x0800, g.ipv4of(17, cat(g.port(), g.port(), u16b(8+8000), []byte{0, 0}, g.bytes(pick(g, 1500, 8000))))
+		}
 	}
 	return 0x0800, g.ipv4(g.IntN(5))
 }
 
+// mpls is a label stack of one to five entries, most of them with a bottom, over something.
+func (g gen) mpls() (etherType int, payload []byte) {
+	n := 1 + g.IntN(pick(g, 2, 3, 5))
+	for i := range n {
+		lse := uint32(pick(g, 0, 2, 16, 1000, 0xfffff))<<12 | uint32(g.IntN(8))<<9 | pick[uint32](g, 64, 2, 1, 0, 255)
+		if i == n-1 && !g.oneIn(6) || g.oneIn(20) {
+			lse |= lseBottom
+		}
+		payload = binary.BigEndian.AppendUint32(payload, lse)
+	}
+	switch g.IntN(3) {
+	case 0:
+		payload = cat(payload, g.ipv4(g.IntN(5)))
+	case 1:
+		payload = cat(payload, g.ipv6())
+	default:
+		payload = cat(payload, g.bytes(g.IntN(30)))
+	}
+	return pick(g, 0x8847, 0x8847, 0x8848), payload
+}
+
 func (g gen) ipv4(transport int) []byte {
 	proto, l4 := g.transport(transport)
+	return g.ipv4of(proto, l4)
+}
+
+func (g gen) ipv4of(proto byte, l4 []byte) []byte {
 	options := g.bytes(4 * pick(g, 0, 0, 0, 0, 1, 3))
 	frag := 0
 	if g.oneIn(4) {
@@ -162,24 +197,35 @@ func (g gen) transport(kind int) (proto byte, l4 []byte) {
 		if g.oneIn(3) {
 			sum = []byte{0, 0}
 		}
-		return 17, cat(g.port(), g.port(), u16b(8+len(data)), sum, data)
+		n := 8 + len(data)
+		if g.oneIn(8) { // that is not the length
+			n = g.IntN(60)
+		}
+		return 17, cat(g.port(), g.port(), u16b(n), sum, data)
 	case 2:
 		return 132, cat(g.port(), g.port(), g.bytes(8), data)
 	case 3:
 		kind := pick[byte](g, 8, 0, 3, 5, 11, 13)
-		if kind == 3 || kind == 11 { // an error quotes a packet
+		if kind == 3 || kind == 11 { // an error quotes a packet, or its beginning
 			data = g.ipv4(g.IntN(3))
+			data = data[:min(len(data), pick(g, 28, 20, 8, 100))]
 		}
 		return 1, cat([]byte{kind, pick[byte](g, 0, 1, 4)}, g.bytes(6), data)
 	case 4:
+		if g.oneIn(3) { // IGMP, versions 2 and 3
+			return 2, cat([]byte{pick[byte](g, 0x11, 0x16, 0x22), 0}, g.bytes(2), g.ip4(), data)
+		}
 		return pick[byte](g, 2, 47, 89, 4, 41, 59, 132), data
 	}
-	kind6 := pick[byte](g, 135, 136, 135, 136, 128, 1, 143)
+	kind6 := pick[byte](g, 135, 136, 135, 136, 128, 1, 2, 143)
+	if (kind6 == 1 || kind6 == 2) && g.oneIn(2) { // an error quotes a packet
+		data = cat(make([]byte, 4), binary.BigEndian.AppendUint32(nil, 6<<28), u16b(8), []byte{17, 64}, g.ip6(), g.ip6(), g.port(), g.port(), u16b(8), g.bytes(2))
+	}
 	b := cat([]byte{kind6, pick[byte](g, 0, 0, 0, 0, 1)}, g.bytes(2), pick(g, []byte{0, 0, 0, 0}, []byte{0xe0, 0, 0, 0}, []byte{0x40, 0, 0, 1}))
 	if kind6 == 135 || kind6 == 136 {
 		b = cat(b, g.ip6())
 		for range pick(g, 0, 1, 1, 1, 2) {
-			b = cat(b, []byte{pick[byte](g, 1, 2, 14), pick[byte](g, 1, 1, 1, 1, 2, 0)}, g.mac())
+			b = cat(b, []byte{pick[byte](g, 1, 2, 14, 3, 5, 25), pick[byte](g, 1, 1, 1, 1, 2, 0)}, g.mac())
 			if b[len(b)-7] == 2 {
 				b = cat(b, make([]byte, 8))
 			}

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/ofctl-lab/ofctl-lab/flows"
@@ -8,6 +9,9 @@ import (
 
 // tables of random states are numbered from 0.
 const testTables = 6
+
+// testMeter is a meter that the test switch has.
+const testMeter = 5
 
 // testCase is a random state, and packets for it.
 type testCase struct {
@@ -54,34 +58,75 @@ func (g gen) testCase(nFlows, nPackets int) *testCase {
 	return c
 }
 
-// withoutHazard leaves either the connection tracker or the action sets of a case: a
-// packet that comes back from the connection tracker with an action set, and has another
-// action written to it, crashes Open vSwitch 3.1.0. With the tracker packets go forward
-// only: ofproto/trace has no limit to how often a packet comes back.
+// withoutHazard leaves either what has a packet recirculated or the action sets of a case:
+// a packet that is recirculated with an action set crashes Open vSwitch 3.1.0, when another
+// action is written to it, or when less is left to do than there is in the set. With the tracker packets go forward only:
+// ofproto/trace has no limit to how often a packet comes back.
 func (c *testCase) withoutHazard(tracker bool) {
+	selects := slices.ContainsFunc(c.groups, func(g *flows.Group) bool { return g.Type == flows.GroupSelect })
 	for _, f := range c.flows {
-		if tracker {
+		if tracker || selects {
 			f.Write = nil
 		}
-		f.Apply = slices.DeleteFunc(f.Apply, func(a flows.Action) bool {
+		f.Apply = without(f.Apply, func(a flows.Action) bool {
 			switch a := a.(type) {
 			case flows.CT:
 				return !tracker || a.Table <= f.Table
+			case flows.PopMPLS:
+				return !tracker
+			case flows.ToController:
+				return !tracker && a.Pause
 			case flows.Resubmit:
 				return tracker && (a.Table <= f.Table || a.Table >= testTables)
 			}
 			return false
 		})
+		f.Apply, f.Write = stillValid(f, f.Apply, f.Write)
 	}
 	for _, g := range c.groups {
 		for i := range g.Buckets {
-			g.Buckets[i].Actions = slices.DeleteFunc(g.Buckets[i].Actions, func(a flows.Action) bool {
-				_, ct := a.(flows.CT)
-				_, resubmit := a.(flows.Resubmit)
-				return ct || resubmit && tracker
+			g.Buckets[i].Actions = without(g.Buckets[i].Actions, func(a flows.Action) bool {
+				to, _ := a.(flows.ToController)
+				return is[flows.CT](a) || is[flows.Resubmit](a) && tracker || (is[flows.PopMPLS](a) || to.Pause) && !tracker
 			})
+			g.Buckets[i].Actions, _ = stillValid(&flows.Flow{}, g.Buckets[i].Actions, nil)
 		}
 	}
+}
+
+// stillValid is the actions of a flow that it may have when others are gone.
+func stillValid(of *flows.Flow, apply, write []flows.Action) (a, w []flows.Action) {
+	f := *of
+	f.Apply, f.Write = nil, nil
+	for _, x := range apply {
+		if f.Apply = append(f.Apply, x); f.Validate() != nil {
+			f.Apply = f.Apply[:len(f.Apply)-1]
+		}
+	}
+	for _, x := range write {
+		if f.Write = append(f.Write, x); f.Validate() != nil {
+			f.Write = f.Write[:len(f.Write)-1]
+		}
+	}
+	return f.Apply, f.Write
+}
+
+// without is a list without some actions, inside clones as well.
+func without(as []flows.Action, some func(flows.Action) bool) []flows.Action {
+	var out []flows.Action
+	for _, a := range as {
+		if c, ok := a.(flows.Clone); ok {
+			inner := without(c.Actions(), some)
+			if len(inner) == 0 {
+				continue
+			}
+			a = flows.NewClone(inner...)
+		}
+		if !some(a) {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 // match takes some packet, as far as its fields are not changed on the way.
@@ -102,6 +147,11 @@ func (g gen) match(ps []*Packet) flows.Match {
 		if e.Field.Maskable() && g.oneIn(4) {
 			// ovs-ofctl takes an IPv6 mask that begins with a digit for the length of a prefix.
 			e.Mask = e.Mask.And(flows.Value{Hi: g.Uint64() | g.Uint64() | 0xf<<60, Lo: g.Uint64() | g.Uint64()})
+		}
+		if e.Field == flows.CTState {
+			// ofproto/trace does not say that a connection is translated.
+			e.Mask = e.Mask.AndNot(flows.U(natBits))
+			e.Value = e.Value.And(e.Mask)
 		}
 		if e.Field == flows.IPFrag {
 			e.Mask = flows.U(pick[uint64](g, 1, 3))
@@ -163,6 +213,9 @@ func (g gen) flow(ps []*Packet) *flows.Flow {
 		f.Metadata = g.value(flows.Metadata, ps).Lo & f.MetadataMask
 	}
 	f.ClearActions = g.oneIn(12)
+	if g.oneIn(15) {
+		f.Meter = testMeter
+	}
 	for range pick(g, 0, 1, 1, 2, 3, 5) {
 		g.grow(f, g.action(ps), false)
 	}
@@ -185,6 +238,12 @@ func noDestination(a flows.Action) bool {
 		f = a.Field
 	case flows.Move:
 		f = a.Dst.Field
+	case flows.Pop:
+		f = a.Dst.Field
+	case flows.CheckLarger:
+		f = a.Dst.Field
+	case flows.Clone:
+		return slices.ContainsFunc(a.Actions(), noDestination)
 	}
 	return f == flows.TunIPv4Dst || f == flows.TunIPv6Dst
 }
@@ -215,15 +274,46 @@ func (g gen) subfield(bits uint16) flows.Subfield {
 
 func (g gen) action(ps []*Packet) flows.Action {
 	ports := []uint32{1, 2, 3, 4, 4, 101, 102, 103, flows.PortInPort, flows.PortLocal, flows.PortAll, flows.PortFlood, 77}
-	switch g.IntN(26) {
+	switch g.IntN(40) {
 	case 24:
 		return g.conntrack()
 	case 25:
 		return flows.CTClear{}
+	case 26:
+		return flows.PushMPLS{EtherType: pick[uint16](g, 0x8847, 0x8848)}
+	case 27:
+		return flows.PopMPLS{EtherType: pick[uint16](g, 0x8847, 0x0800, 0x86dd, 0x0806, 0x1234)}
+	case 28:
+		return flows.DecMPLSTTL{}
+	case 29:
+		return flows.Push{Src: g.subfield(pick[uint16](g, 1, 8, 16, 32, 48))}
+	case 30:
+		return flows.Pop{Dst: g.subfield(pick[uint16](g, 1, 8, 16, 32, 48))}
+	case 31:
+		return flows.OutputTrunc{Port: pick(g, ports...), MaxLen: pick[uint32](g, 14, 20, 60, 1<<20)}
+	case 32:
+		return g.plain()
+	case 33, 34:
+		var as []flows.Action
+		for range 1 + g.IntN(4) {
+			as = append(as, g.action(ps))
+		}
+		return flows.NewClone(as...)
+	case 35:
+		dst := g.subfield(1)
+		if dst.Field >= flows.EthDst { // see checkLarger
+			dst.Field, dst.Offset = flows.Metadata, dst.Offset%64
+		}
+		return flows.CheckLarger{Len: pick[uint16](g, 20, 40, 60, 1500), Dst: dst}
 	case 0, 1, 2, 3, 4:
 		return flows.Output{Port: pick(g, ports...)}
 	case 5:
-		return flows.ToController{MaxLen: pick[uint16](g, 64, 0xffff)}
+		a := flows.ToController{MaxLen: pick[uint16](g, 64, 0xffff)}
+		if g.oneIn(4) {
+			a.ID, a.Reason = pick[uint16](g, 0, 3), pick(g, flows.ReasonAction, flows.ReasonNoMatch, flows.ReasonInvalidTTL)
+			a.UserData, a.Pause = pick(g, "", "abc"), g.oneIn(3)
+		}
+		return a
 	case 6:
 		return flows.OutputReg{Src: flows.Subfield{Field: flows.Reg(g.IntN(3)), Bits: pick[uint16](g, 2, 16, 32)}, MaxLen: 0xffff}
 	case 7, 8:
@@ -236,7 +326,7 @@ func (g gen) action(ps []*Packet) flows.Action {
 	case 12, 13:
 		return flows.PopVLAN{}
 	case 14:
-		return flows.DecTTL{}
+		return flows.DecTTL{IDs: pick(g, "", "", "\x00\x01", "\x00\x00\x00\x02")}
 	case 15:
 		return flows.Resubmit{Port: pick(g, flows.PortInPort, 1, 2), Table: pick[uint8](g, 255, 0, 1, 2, 3, 4, 5, 5, 5)}
 	}
@@ -253,6 +343,28 @@ func (g gen) action(ps []*Packet) flows.Action {
 	return flows.SetField{Field: f, Value: v.And(mask), Mask: mask}
 }
 
+// plain is one of the actions without arguments that matter.
+func (g gen) plain() flows.Action {
+	return pick[flows.Action](g, flows.Exit{}, flows.PopQueue{}, flows.SetQueue{ID: 1}, flows.Note{Data: "abcdef"}, flows.FinTimeout{Idle: 5})
+}
+
+// nat is one that leaves no choice, or the first of several, which is what ofproto/trace
+// takes.
+func (g gen) nat(commit bool) flows.NAT {
+	if !commit || g.oneIn(3) {
+		return flows.NAT{Kind: pick(g, flows.NATNone, flows.NATNone, flows.NATExisting)}
+	}
+	n := flows.NAT{Kind: pick(g, flows.NATSource, flows.NATDestination)}
+	if g.oneIn(6) {
+		return n
+	}
+	n.Min, _ = netip.AddrFromSlice(pick(g, g.ip4(), g.ip6()))
+	if g.oneIn(2) {
+		n.PortMin = pick[uint16](g, 80, 1000)
+	}
+	return n
+}
+
 func (g gen) conntrack() flows.CT {
 	a := flows.CT{Table: pick[uint8](g, 3, 4, 5, 255), Zone: pick[uint16](g, 0, 7)}
 	if g.oneIn(2) {
@@ -260,6 +372,7 @@ func (g gen) conntrack() flows.CT {
 		a.MarkMask = pick[uint32](g, 0, 0xff, ^uint32(0))
 		a.Mark = pick[uint32](g, 0, 1, 7) & a.MarkMask
 	}
+	a.NAT = g.nat(a.Commit)
 	if g.oneIn(3) {
 		a.Zone, a.ZoneSrc = 0, flows.Subfield{Field: flows.Reg1, Bits: 16}
 	}
@@ -287,8 +400,11 @@ func (g gen) group(id uint32, ps []*Packet) *flows.Group {
 		holder := &flows.Flow{}
 		for range 1 + g.IntN(4) {
 			a := g.action(ps)
-			if to, ok := a.(flows.ToGroup); ok && to.ID <= id {
+			if slices.ContainsFunc((&flows.Flow{Apply: []flows.Action{a}}).Groups(), func(to uint32) bool { return to <= id }) {
 				continue // Open vSwitch refuses a loop
+			}
+			if is[flows.CheckLarger](a) {
+				continue // ovs-ofctl does not read it in front of another bucket
 			}
 			g.grow(holder, a, false)
 		}

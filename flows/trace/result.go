@@ -38,7 +38,8 @@ const (
 	StepBucket                  // a bucket of the group; Number counts from 0
 	StepOutput                  // a copy leaves: Output says how
 	StepNote                    // Note says what had no effect, and why
-	StepRecirculate             // the packet goes on in a table after the connection tracker
+	StepRecirculate             // the packet goes on, read anew, after the connection tracker or without its labels
+	StepClone                   // a clone does actions of its own
 	StepUnknown                 // Note says what is not interpreted
 )
 
@@ -76,7 +77,13 @@ type Output struct {
 	MaxLen uint16
 	Reason Reason
 	Packet *Packet
+
+	unsure fieldSet
 }
+
+// Unsure are the fields of Frame that are an assumption: nat chose them among several, or
+// translated them as the connection is translated, which nobody said.
+func (o *Output) Unsure() []flows.Field { return o.unsure.list() }
 
 // Via is what a tunnel port puts on the wire.
 type Via struct {
@@ -87,7 +94,7 @@ type Via struct {
 	Key uint64
 }
 
-// Reason is why a packet goes to the controller (OpenFlow 1.3.5 section 7.4.1).
+// Reason is why a packet goes to the controller (OpenFlow 1.3.5 section 7.4.1, and 1.5).
 type Reason uint8
 
 // The reasons.
@@ -95,6 +102,9 @@ const (
 	ReasonNoMatch Reason = iota
 	ReasonAction
 	ReasonInvalidTTL
+	ReasonActionSet
+	ReasonGroup
+	ReasonPacketOut
 )
 
 // Nearest is the flow that would have taken a dropped packet and done something with

@@ -101,7 +101,18 @@ type run struct {
 	depth     int
 	resubmits int
 	failed    string // why the whole pass is void
-	untracked bool   // ct_mark and ct_label are not known
+	inBucket  bool   // it is not, if that was in a group's bucket: that ends alone
+	outputs   int    // in the branch before the pass
+	queued    int    // recirculations before it
+	stack     []stacked
+	cut       int  // bytes that the next copy lacks at its end
+	exit      bool // nothing more is done with the packet
+	freezing  bool // it goes on behind a recirculation, with what is in frozen
+	paused    bool // it goes on when the controller says so
+	again     bool // it goes on with the action that is being done
+	nested    int  // how many actions of the datapath, with actions in them, this is in
+	wasMPLS   bool // the packet has another header now, which was not read
+	frozen    []cont
 
 	at      *Step // the step that is going on, nil when steps are not asked for
 	branch  Branch
@@ -113,14 +124,30 @@ type run struct {
 	sent    int // copies that were sent there
 }
 
-// waiting is a packet that waits to go on in a table, behind the connection tracker.
+// waiting is a packet that waits to go on behind a recirculation: with what is left of its
+// actions, or in a table when that is nothing.
 type waiting struct {
 	p     Packet
 	set   []flows.Action
+	stack []stacked
 	table uint8
-	known bool // ct_mark and ct_label are
-	came  int  // times that the packet comes back
+	rest  []cont
+	came  int // times that the packet comes back
 	step  *Step
+}
+
+// stacked is what was pushed on the stack, and whether somebody said what it is.
+type stacked struct {
+	v      flows.Value
+	unsure bool
+}
+
+// cont is what is left to do of a list of actions, and of the flow it belongs to.
+type cont struct {
+	as    []flows.Action
+	then  *flows.Flow // whose instructions behind apply-actions follow, nil for none
+	table uint8
+	flow  *flows.Flow
 }
 
 func (r *run) begin(p *Packet) {
@@ -129,7 +156,7 @@ func (r *run) begin(p *Packet) {
 	r.waiting = r.waiting[:0]
 	r.p, r.base = *p, *p
 	r.own = tunnelDst(p)
-	r.set, r.untracked = nil, false
+	r.set, r.stack = nil, nil
 	r.table, r.flow = 0, nil
 	r.at = nil
 	if r.o.Steps {
@@ -141,12 +168,13 @@ func (r *run) begin(p *Packet) {
 // All of it fails or nothing.
 func (r *run) pass(start func(*run)) {
 	root := r.at
-	r.depth, r.resubmits, r.failed = 0, 0, ""
-	outputs, queued := len(r.branch.Outputs), len(r.waiting)
+	r.depth, r.resubmits, r.failed, r.inBucket, r.cut, r.nested = 0, 0, "", false, 0, 0
+	r.exit, r.freezing, r.paused, r.again, r.wasMPLS, r.frozen = false, false, false, false, false, nil
+	r.outputs, r.queued = len(r.branch.Outputs), len(r.waiting)
 	start(r)
-	r.actionSet()
+	r.end()
 	if r.failed != "" {
-		r.branch.Outputs, r.waiting = r.branch.Outputs[:outputs], r.waiting[:queued]
+		r.undo()
 		r.at = root
 		r.note("%s: Open vSwitch drops the packet, and all copies made of it so far", r.failed)
 	}
@@ -156,13 +184,17 @@ func (r *run) pass(start func(*run)) {
 	}
 }
 
-// finish does what waits behind the connection tracker, and comes to a verdict.
+// undo takes back all copies of this pass.
+func (r *run) undo() {
+	r.branch.Outputs, r.waiting = r.branch.Outputs[:r.outputs], r.waiting[:r.queued]
+}
+
+// finish does what waits behind recirculations, and comes to a verdict.
 func (r *run) finish() {
 	for len(r.waiting) > 0 {
 		w := r.waiting[0]
 		r.waiting = append(r.waiting[:0], r.waiting[1:]...)
-		r.p, r.base, r.set = w.p, w.p, w.set
-		r.untracked, r.came = !w.known, w.came
+		r.p, r.base, r.set, r.stack, r.came = w.p, w.p, w.set, w.stack, w.came
 		if r.at != nil {
 			r.at = &Step{}
 		}
@@ -172,7 +204,13 @@ func (r *run) finish() {
 			r.at = w.step
 		}
 		steps := r.branch.Steps
-		r.pass(func(r *run) { r.begins(w.table) })
+		r.pass(func(r *run) {
+			if len(w.rest) == 0 {
+				r.begins(w.table)
+				return
+			}
+			r.resume(w.rest)
+		})
 		if w.step != nil {
 			w.step.Steps = r.branch.Steps[len(steps):]
 			r.branch.Steps = steps
@@ -325,8 +363,8 @@ func (r *run) find(n uint8, inPort uint32) *flows.Flow {
 			r.unknown("table %d has a flow of priority %d that cannot be read: %s", n, u.Priority, u.Why)
 		}
 	}
-	if r.untracked {
-		if field, ok := t.depends(priority, []flows.Field{flows.CTMark, flows.CTLabel}); ok {
+	if !r.p.unsure.empty() {
+		if field, ok := t.looks(priority, r.p.unsure); ok {
 			r.unknown("table %d looks at %s, which the connection has and nobody said", n, field)
 		}
 	}
@@ -344,9 +382,14 @@ func (r *run) instructions(s *Step, f *flows.Flow) {
 	if len(f.Apply) == 0 && len(f.Write) == 0 && f.Goto == 0 && len(r.set) == 0 {
 		r.dropped(s, f.Table, f)
 	}
-	if r.do(f.Apply) {
-		return
+	if f.Meter != 0 && r.at != nil {
+		r.step(Step{Kind: StepNote, Note: fmt.Sprintf("meter %d lets the packet through, unless too many come", f.Meter)})
 	}
+	r.list(f.Apply, f, nil)
+}
+
+// rest does the instructions of a flow behind apply-actions.
+func (r *run) rest(f *flows.Flow) {
 	if f.ClearActions {
 		r.set = nil
 	}

@@ -121,22 +121,6 @@ func (t *table) lookup(p *Packet) found {
 	return best
 }
 
-// depends reports whether a flow of at least that priority matches on any of the
-// fields.
-func (t *table) depends(priority int32, fields []flows.Field) (flows.Field, bool) {
-	for _, s := range t.subtables {
-		if s.max < priority {
-			break
-		}
-		for i := range s.mask {
-			if slices.Contains(fields, s.mask[i].Field) {
-				return s.mask[i].Field, true
-			}
-		}
-	}
-	return 0, false
-}
-
 // transportFields are those that a lookup does not see in a fragment: Open vSwitch
 // takes the ports of a fragment for zero, those of the first one too, unless it is told
 // otherwise (OFPC_FRAG_NORMAL).

@@ -24,6 +24,8 @@ type vswitch struct {
 	ctl     *ovsctl.Control
 	ports   map[uint32]string // names by OpenFlow port number, but for br0
 	ofports map[uint32]uint32 // datapath port number → OpenFlow port number
+	doing   string            // what to say when it fails
+	skipped int               // packets that ofproto/trace cannot tell of
 }
 
 // The ports of br0, as the interpreter has them.
@@ -78,6 +80,8 @@ func startVswitch(t testing.TB) *vswitch {
 		return err
 	})
 	t.Cleanup(func() { v.ctl.Close() })
+	v.run("", "ovs-ofctl", "-OOpenFlow13", "add-meter", "unix:"+filepath.Join(dir, "br0.mgmt"),
+		fmt.Sprintf("meter=%d,pktps,bands=type=drop,rate=100000", testMeter))
 	// Tunnels as the kernel has them: an action says where to and under which key.
 	v.call("dpif/set-dp-features", "br0", "tnl_push_pop", "false")
 	v.addPorts(testPorts[:len(testPorts)-1])
@@ -97,7 +101,7 @@ func (v *vswitch) addPorts(ps []Port) {
 		if p.Tunnel != nil {
 			args = append(args, "type="+p.Tunnel.Encap, "options:remote_ip=flow", "options:key=flow")
 		} else {
-			args = append(args, "type=dummy", "options:tx_pcap="+filepath.Join(v.dir, p.Name+".pcap"))
+			args = append(args, "type=dummy", "mtu_request=9600", "options:tx_pcap="+filepath.Join(v.dir, p.Name+".pcap"))
 		}
 	}
 	if len(args) == 2 {
@@ -172,7 +176,7 @@ func (v *vswitch) call(command string, args ...string) string {
 	v.t.Helper()
 	out, err := v.ctl.Call(context.Background(), command, args...)
 	if err != nil {
-		v.t.Fatal(err)
+		v.t.Fatalf("%s%v", v.doing, err)
 	}
 	return out
 }
