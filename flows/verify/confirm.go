@@ -210,34 +210,41 @@ func follow(p *program, f *flows.Flow, w way) (on []way) {
 		}
 		switch a := a.(type) {
 		case flows.Resubmit:
-			on = append(on, w.clone())
+			on = append(on, entered(p, w.clone()))
 		case flows.Output:
 			if a.Port == flows.PortTable {
-				on = append(on, w.clone())
+				on = append(on, entered(p, w.clone()))
 			}
 		case flows.CT:
 			if a.Table != flows.CTNoTable {
 				c := w.clone()
 				behind := machine{p: p, s: c.st, e: c.e}
-				for f := flows.IPDSCP; f.Valid(); f++ {
-					behind.forget(f)
-				}
+				behind.reread()
 				for f := flows.CTState; f <= flows.CTLabel; f++ {
 					behind.forget(f)
 				}
-				behind.reread()
 				on = append(on, c)
 			}
 			m.simple(flows.CTClear{})
+			m.translated(a)
+		case flows.ToGroup:
+			m.selects(p.groups[a.ID])
 		}
 	}
 	if f.MetadataMask != 0 {
 		m.write(flows.Metadata, flows.U(f.Metadata), flows.U(f.MetadataMask))
 	}
 	if f.Goto != 0 {
-		on = append(on, w)
+		on = append(on, entered(p, w))
 	}
 	return on
+}
+
+// entered is a way on into a table.
+func entered(p *program, w way) way {
+	m := machine{p: p, s: w.st, e: w.e}
+	m.entering()
+	return w
 }
 
 // pick tries a packet of a set.

@@ -319,7 +319,14 @@ func (w *walker) flow(f *flows.Flow) {
 // enter sends a copy of the packet to a table.
 func (w *walker) enter(n uint8) {
 	w.unchanged()
-	w.a.next = append(w.a.next, w.x.node(n, w.m.s))
+	st := w.m.s
+	if st.flags&stale != 0 {
+		c := st.clone()
+		st = &c
+		m := machine{p: w.x.p, s: st}
+		m.entering()
+	}
+	w.a.next = append(w.a.next, w.x.node(n, st))
 }
 
 // unchanged doubts what a flow does after a resubmit, which may have changed anything.
@@ -339,6 +346,11 @@ func (w *walker) actions(as []flows.Action) {
 		case flows.Output:
 			w.output(a.Port)
 		case flows.ToController:
+			if a.Pause {
+				w.x.doubt("what the controller lets become of a packet is not reasoned about: %s", w.f)
+			}
+		case flows.OutputTrunc:
+			w.output(a.Port)
 		case flows.OutputReg:
 			w.outputReg(a)
 		case flows.ToGroup:
@@ -352,7 +364,7 @@ func (w *walker) actions(as []flows.Action) {
 		case flows.CT:
 			w.conntrack(a)
 		default:
-			w.x.doubt("action %T is not reasoned about: %s", a, w.f)
+			w.x.doubt("%s is not reasoned about: %s", flows.FormatActions([]flows.Action{a}, flows.FormatOptions{}), w.f)
 		}
 	}
 }
@@ -363,16 +375,14 @@ func (w *walker) conntrack(a flows.CT) {
 	if a.Table != flows.CTNoTable {
 		st := w.m.s.clone()
 		m := machine{p: w.x.p, s: &st}
-		for f := flows.IPDSCP; f.Valid(); f++ {
-			m.forget(f)
-		}
+		m.reread()
 		for f := flows.CTState; f <= flows.CTLabel; f++ {
 			m.forget(f)
 		}
-		m.reread()
 		w.a.next = append(w.a.next, w.x.node(a.Table, &st))
 	}
 	w.m.simple(flows.CTClear{})
+	w.m.translated(a)
 }
 
 // Limits of Open vSwitch: how deep groups may be nested, and how many groups and tables
@@ -397,6 +407,7 @@ func (w *walker) group(id uint32) {
 	if g.Type == flows.GroupIndirect {
 		buckets = buckets[:min(1, len(buckets))]
 	}
+	w.m.selects(g)
 	outer := *w
 	was := w.m.s
 	w.depth++

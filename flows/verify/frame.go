@@ -10,7 +10,7 @@ import (
 // experimental Ethernet type (IEEE 802 section 9.2.4).
 var defaults = map[flows.Field]uint64{
 	flows.EthSrc: 0x02aaaaaaaaaa, flows.EthDst: 0x02bbbbbbbbbb, flows.EthType: 0x88b5,
-	flows.IPTTL: 64, flows.IPProto: 253, flows.ARPOp: 1,
+	flows.IPTTL: 64, flows.IPProto: 253, flows.ARPOp: 1, flows.MPLSTTL: 64, flows.MPLSBOS: 1,
 }
 
 // values are the fields of a packet of a set.
@@ -61,6 +61,8 @@ func (v *values) frame() []byte {
 	case 0x8100, 0x88a8:
 		// With a VLAN ID that nobody may carry (IEEE 802.1Q table 9-2).
 		b = append(b, 0x0f, 0xff, 0x88, 0xb5)
+	case 0x8847, 0x8848:
+		b = binary.BigEndian.AppendUint32(b, uint32(v.lo(flows.MPLSLabel)<<12|v.lo(flows.MPLSTC)<<9|v.lo(flows.MPLSBOS)<<8|v.lo(flows.MPLSTTL)))
 	}
 	for len(b) < minimum {
 		b = append(b, 0)

@@ -60,6 +60,8 @@ type program struct {
 	groups map[uint32]*flows.Group
 	fields []flows.Field
 	slots  [flows.NumFields]slot
+	// rereads says that some flow has packets read anew by the datapath.
+	rereads bool
 }
 
 // always are the fields that an output looks at.
@@ -106,11 +108,13 @@ func newProgram(h *Host, o *Overlay) *program {
 			}
 			p.useActions(a)
 		}
+		p.rereads = p.rereads || p.rereadBy(f.Apply)
 		t := p.table(f.Table)
 		t.rows = append(t.rows, r)
 	}
 	for _, g := range p.groups {
 		for _, b := range g.Buckets {
+			p.rereads = p.rereads || p.rereadBy(b.Actions)
 			p.useActions(b.Actions...)
 		}
 	}

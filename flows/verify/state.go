@@ -16,6 +16,8 @@ const (
 	answered                      // eth_dst is the sender's eth_src
 	readdressed                   // tun_dst is no longer what it was on arrival
 	nested                        // there is a tag under the tag that the packet came with
+	retagged                      // a tag was pushed, so that the frame may be read otherwise
+	stale                         // the datapath has read the frame anew, which no table has seen yet
 )
 
 // state is a set of packets on their way: what is known of each slot. except is a list
@@ -121,15 +123,6 @@ func (m *machine) forget(f flows.Field) {
 	}
 }
 
-// reread forgets what a packet that is read anew may have brought to light: a tag that
-// was under the one that is gone.
-func (m *machine) reread() {
-	if m.s.flags&nested != 0 {
-		m.forget(flows.VLANTCI)
-		m.forget(flows.EthType)
-	}
-}
-
 // leave ends an exception of a slot that is written.
 func (m *machine) leave(s slot) {
 	if m.s.except != nil && m.s.except.slot == s {
@@ -226,7 +219,12 @@ func (m *machine) simple(a flows.Action) bool {
 		m.set(a)
 	case flows.Move:
 		m.move(a)
+	case flows.SetQueue, flows.PopQueue, flows.Note, flows.FinTimeout:
+		// They change nothing of the packet, nor where it goes.
+	case flows.Exit:
+		// What is not done behind it is in a set that is too large.
 	case flows.PushVLAN:
+		m.retag()
 		m.forget(flows.VLANPCP)
 		m.bits(flows.VLANVID, flows.U(tagPresent), flows.U(0x1fff))
 	case flows.PopVLAN:
