@@ -95,7 +95,7 @@ var steps = []step{
 		after: "ofctl-lab lab exec host1/red-a -- ping -c 1 10.1.1.2 && ofctl-lab get port red-b | grep host2"},
 	{example: "ofctl-lab migrate red-b --to host1", want: `red-b may migrate to host1`},
 	{example: "ofctl-lab migrate red-b --abort", want: `red-b may not migrate any more`},
-	{example: "ofctl-lab migrate red-b --to any --wait --timeout 1s", fails: true, want: `(?s)red-b is up on host2.*has not migrated.*--abort`},
+	{example: "ofctl-lab migrate red-b --to any --wait --timeout 5s", fails: true, want: `(?s)red-b is up on host2.*has not migrated.*--abort`},
 	{example: "ofctl-lab delete port red-b", want: `port red-b deleted`},
 	{example: "ofctl-lab delete network red/mgmt", before: "ofctl-lab delete port sw1-et1", want: `network red/mgmt deleted`},
 	{example: "ofctl-lab apply configs/topologies/two-hosts.yaml", want: `(?m)^add +network +red/mgmt`},

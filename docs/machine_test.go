@@ -75,9 +75,13 @@ func newMachine(t *testing.T) *machine {
 	return m
 }
 
+// stepLimit only ends a test that has failed already: a step may boot virtual machines
+// where each instruction is emulated, on a machine that has more to do.
+const stepLimit = 5 * time.Minute
+
 // try types a script at the machine, in the checkout and with its bin in PATH.
 func (m *machine) try(script string) (string, error) {
-	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(m.t.Context(), stepLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "nsenter", "--target", m.pid, "--mount", "--net", "--pid", "--",
 		"bash", "-eu", "-o", "pipefail", "-c", `cd "$0" && eval "$1"`, m.dir, script)
@@ -141,7 +145,7 @@ func (m *machine) run(script string) string {
 // until types a script again and again until it succeeds.
 func (m *machine) until(script string) {
 	m.t.Helper()
-	m.run(`for n in {1..200}; do (` + script + `) >/dev/null 2>&1 && exit; sleep 0.1; done; ` + script)
+	m.run(`for n in {1..1000}; do (` + script + `) >/dev/null 2>&1 && exit; sleep 0.1; done; ` + script)
 }
 
 // install puts a program into the machine's PATH.

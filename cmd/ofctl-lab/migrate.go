@@ -37,7 +37,7 @@ interface that the guest has left is gone, it ends the permission.
 --abort takes the permission back; the guest stays where it is.`,
 		Example: `  ofctl-lab migrate red-b --to host1
   ofctl-lab migrate red-b --abort
-  ofctl-lab migrate red-b --to any --wait --timeout 1s`,
+  ofctl-lab migrate red-b --to any --wait --timeout 5s`,
 		Args: args(1, 1, "PORT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.abort == (o.to != "") {

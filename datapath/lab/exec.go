@@ -91,7 +91,8 @@ var ErrNotStarted = errors.New("cannot be started")
 // program is killed, and the error is that of ctx.
 //
 // In a virtual machine the guest's agent runs it: what it reads is given to it
-// whole, what it writes comes when it has ended, and it is not killed.
+// whole, what it writes comes when it has ended, and it is not killed. The agent of a
+// guest that has just become ready is waited for.
 func (m *Manager) Exec(ctx context.Context, lab string, t Target, c Cmd) (code int, err error) {
 	if len(c.Argv) == 0 {
 		return -1, fmt.Errorf("lab %s: exec %s: there is no command", lab, t)
@@ -132,9 +133,10 @@ func (m *Manager) Exec(ctx context.Context, lab string, t Target, c Cmd) (code i
 
 func (m *Manager) execInMachine(ctx context.Context, lab string, t Target, c Cmd) (code int, err error) {
 	where := fmt.Sprintf("lab %s: exec %s", lab, t)
-	dctx, cancel := context.WithTimeout(ctx, agentTimeout)
+	dir := m.machineDir(lab, t.Host, t.Netns)
+	dctx, cancel := context.WithTimeout(ctx, patienceWithAgent(dir))
 	defer cancel()
-	agent, err := qemu.DialAgent(dctx, m.machineDir(lab, t.Host, t.Netns))
+	agent, err := qemu.DialAgent(dctx, dir)
 	if err != nil {
 		return -1, fmt.Errorf("%s: %w; see `lab status` and `lab console %s`", where, err, t.Netns)
 	}

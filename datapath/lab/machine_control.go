@@ -20,6 +20,10 @@ import (
 const (
 	// agentTimeout is how long a guest agent may take to answer.
 	agentTimeout = 5 * time.Second
+	// agentStart is how long a guest may be ready before its agent is there: it is ready
+	// by what it does on its network, and does that first. Where nothing but emulation is to
+	// be had, and others want it too, that was seen to take seconds. Many guests have no agent.
+	agentStart = 30 * time.Second
 	// shutdownTimeout is how long a guest may take to switch itself off.
 	shutdownTimeout = 30 * time.Second
 )
@@ -289,6 +293,15 @@ func (l *instance) shutDown(ctx context.Context, v Machine) (bool, error) {
 		return false, nil
 	}
 	return false, err
+}
+
+// patienceWithAgent is how long the agent of the machine in dir is waited for.
+func patienceWithAgent(dir string) time.Duration {
+	s, err := readMachineState(dir)
+	if err != nil || s.Phase != MachineReady {
+		return agentTimeout
+	}
+	return max(agentTimeout, time.Until(s.Ready.Add(agentStart)))
 }
 
 func askAgent(ctx context.Context, dir string, how qemu.ShutdownMode) error {

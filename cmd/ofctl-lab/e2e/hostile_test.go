@@ -299,8 +299,12 @@ func (l *testLab) controllerAddr(t *testing.T, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(s.Controller.Addr, port)
 }
 
+// attackLimit is by when the controller has to have closed: twice the time that it
+// gives a handshake.
+const attackLimit = 20 * time.Second
+
 // run connects and does its worst; it is an error if the controller has not
-// closed by the time that patience ends.
+// closed within attackLimit.
 func (a attack) run(ns *netdev.Namespace, from netip.Addr, to netip.AddrPort) error {
 	var c net.Conn
 	err := ns.Do(func() (err error) {
@@ -310,7 +314,7 @@ func (a attack) run(ns *netdev.Namespace, from netip.Addr, to netip.AddrPort) er
 	})
 	if err == nil {
 		defer c.Close()
-		if err = c.SetDeadline(time.Now().Add(patience)); err == nil {
+		if err = c.SetDeadline(time.Now().Add(attackLimit)); err == nil {
 			err = a.do(c)
 		}
 	}

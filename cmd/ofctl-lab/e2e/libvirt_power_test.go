@@ -187,6 +187,9 @@ func (h *hypervisor) reboot(t *testing.T) {
 	t.Helper()
 	c := h.console(t)
 	defer c.close(t)
-	c.enter(t, "\nreboot\n")
+	// It answers before it has started, and says so only then: the shell is there after that.
+	c.enter(t, "\necho the she''ll\n")
+	c.await(t, "the shell")
+	c.enter(t, "reboot\n")
 	c.await(t, "guest: started")
 }

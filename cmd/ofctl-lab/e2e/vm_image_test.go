@@ -111,6 +111,8 @@ func TestGuestImage(t *testing.T) {
 	v.complaints(t)
 
 	t.Run("reboot", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), bootPatience)
+		defer cancel()
 		if err := agent.Shutdown(ctx, qemu.Reboot); err != nil {
 			t.Fatal(err)
 		}
@@ -119,6 +121,8 @@ func TestGuestImage(t *testing.T) {
 		v.answers(ctx, t, 0, 0, netip.MustParseAddr("10.1.1.2"))
 	})
 	t.Run("power button", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), bootPatience)
+		defer cancel()
 		// The button is heard once the guest has come that far.
 		again, err := qemu.DialAgent(ctx, v.dir)
 		if err != nil {

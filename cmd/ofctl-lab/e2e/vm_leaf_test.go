@@ -112,7 +112,7 @@ func (l *testLab) reaches(t *testing.T) {
 	for port, addr := range map[string]string{"red-b": "10.1.1.1", "blue-b": "10.2.1.1", "mgmt-b": "10.9.0.1", "red-a": "10.1.1.1"} {
 		l.mustPing(t, port, addr)
 	}
-	l.in(t, sw1, "ping -c 1 -W 3 10.1.1.2 && ping -c 1 -W 3 10.2.1.2 && ping -c 1 -W 3 10.9.0.12")
+	l.in(t, sw1, "ping -c 1 -W 30 10.1.1.2 && ping -c 1 -W 30 10.2.1.2 && ping -c 1 -W 30 10.9.0.12")
 }
 
 // leafTrunk: nine NICs are in their order, and the trunk reaches both tenants and
