@@ -2,10 +2,8 @@ package verify
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/ofctl-lab/ofctl-lab/flows"
-	"github.com/ofctl-lab/ofctl-lab/flows/trace"
 )
 
 // node is a set of packets that arrive in a table.
@@ -40,22 +38,6 @@ type event struct {
 	throughPort bool // output to IN_PORT: the packet's own port, whichever it is
 }
 
-type bitset []uint64
-
-func (b bitset) has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
-func (b bitset) set(i int)      { b[i/64] |= 1 << (i % 64) }
-
-// or adds c, and reports whether that added anything.
-func (b bitset) or(c bitset) (more bool) {
-	for i := range c {
-		if c[i]&^b[i] != 0 {
-			b[i] |= c[i]
-			more = true
-		}
-	}
-	return more
-}
-
 // ingress is where packets come into a switch.
 type ingress struct {
 	name    string // of the port, and which frames
@@ -68,83 +50,71 @@ type ingress struct {
 	node    int32
 }
 
-// explorer follows the packets of one switch.
+// explorer follows the packets of one switch. It may be used again for another one, when
+// nothing of what it found is needed any more.
 type explorer struct {
 	p         *program
 	h         *Host
 	nodes     []*node
-	index     map[string]int32
+	index     interner
 	ingresses []ingress
 	classes   int
 	doubts    map[string]bool
 	order     []string // of doubts
-	key       []byte
-	scratch   state
-	alts      []alt // of the node that is expanded
-	onward    []int32
-	leaving   []event
-	nexts     slab[int32]
-	events    slab[event]
+
+	// What follows is for the node that is expanded.
+	alts    []alt
+	next    []int32
+	met     []int32 // by node, the last one that leads to it
+	done    []share // by effect
+	cursors []cursor
+	walker  walker
+	spare   []*state // copies of packets on their way, by how deep they are in groups
+
+	terns slab[tern]
+	made  slab[node]
+	kept  slab[alt]
+	nexts slab[int32]
+	sent  slab[event]
+	words slab[uint64]
+}
+
+// share is where rows of one effect send the packets of a node.
+type share struct {
+	node int32 // plus 1
+	next []int32
+}
+
+// begin makes x ready for a switch.
+func (x *explorer) begin(h *Host, o *Overlay) {
+	if x.p == nil {
+		x.p = &program{}
+	}
+	x.p.load(h, o)
+	x.h = h
+	x.nodes, x.ingresses, x.classes, x.order = x.nodes[:0], x.ingresses[:0], 0, nil
+	clear(x.doubts)
+	clear(x.met)
+	clear(x.done)
+	x.done = grow(x.done, x.p.effects.size())
+	x.index.clear()
+	x.terns.clear()
+	x.made.clear()
+	x.kept.clear()
+	x.nexts.clear()
+	x.sent.clear()
+	x.words.clear()
 }
 
 func (x *explorer) doubt(format string, args ...any) {
 	s := fmt.Sprintf(format, args...)
 	if !x.doubts[s] {
+		if x.doubts == nil {
+			x.doubts = map[string]bool{}
+		}
 		x.doubts[s] = true
 		x.order = append(x.order, s)
 	}
-}
-
-// node is the node of a set of packets in a table, without what does not matter any
-// more. st belongs to the node afterwards; a clone is made where it is a new one.
-func (x *explorer) node(n uint8, st *state) int32 {
-	k := append(x.key[:0], n, st.flags)
-	t := x.p.tables[n]
-	in := x.p.slots[flows.InPort]
-	if st.except != nil {
-		k = append(k, byte(st.except.id), byte(st.except.id>>8))
-	} else {
-		k = append(k, 0, 0)
-	}
-	matters := func(i int) bool {
-		return t != nil && t.live[i] || slot(i) == in && st.flags&moved != 0
-	}
-	for i := range st.at {
-		v := &st.at[i]
-		if v.m.IsZero() || !matters(i) {
-			continue
-		}
-		k = append(k, byte(i))
-		k = app(k, v.v)
-		k = app(k, v.m)
-	}
-	x.key = k
-	if i, ok := x.index[string(k)]; ok {
-		return i
-	}
-	nd := &node{table: n, state: st.clone()}
-	for i := range nd.state.at {
-		if !matters(i) {
-			nd.state.at[i] = tern{}
-		}
-	}
-	i := int32(len(x.nodes))
-	x.nodes = append(x.nodes, nd)
-	x.index[string(k)] = i
-	return i
-}
-
-// app appends the bytes of a value that are not zero, and how many they are.
-func app(k []byte, v flows.Value) []byte {
-	n := len(k)
-	k = append(k, 0)
-	for _, w := range [...]uint64{v.Lo, v.Hi} {
-		for ; w != 0; w >>= 8 {
-			k = append(k, byte(w))
-		}
-		k[n] = k[n]<<4 | byte(len(k)-n)&0xf
-	}
-	return k
 }
 
 // run explores from all ingresses.
@@ -154,320 +124,145 @@ func (x *explorer) run() {
 		g.node = x.node(0, &g.state)
 	}
 	for i := 0; i < len(x.nodes); i++ {
-		x.expand(x.nodes[i])
+		x.expand(int32(i))
 	}
 	x.spread()
 }
 
-// spread finds from which ingresses packets get to each node.
-func (x *explorer) spread() {
-	words := (len(x.ingresses) + 63) / 64
-	all := make([]uint64, words*len(x.nodes))
-	for i, n := range x.nodes {
-		n.from = all[i*words : (i+1)*words]
-	}
-	var queue []int32
-	for i := range x.ingresses {
-		x.nodes[x.ingresses[i].node].from.set(i)
-	}
-	// Nodes were found behind those that lead to them, so that most are done once.
-	for i := range x.nodes {
-		queue = append(queue, int32(i))
-	}
-	for len(queue) > 0 {
-		n := x.nodes[queue[0]]
-		queue = queue[1:]
-		for _, to := range n.next {
-			if x.nodes[to].from.or(n.from) {
-				queue = append(queue, to)
-			}
+// node is the node of a set of packets in a table, without what does not matter any
+// more.
+func (x *explorer) node(n uint8, st *state) int32 {
+	keep := x.p.at(n).keep[st.flags&moved]
+	h := hash(uint64(n)<<8|uint64(st.flags), flows.U(uint64(st.except.number())))
+	for _, s := range keep {
+		if t := &st.at[s]; !t.m.IsZero() {
+			h = hash(hash(h+uint64(s), t.v), t.m)
 		}
 	}
+	i, fresh := x.index.number(h, func(i int32) bool {
+		o := x.nodes[i]
+		return o.table == n && o.state.flags == st.flags && o.state.except.number() == st.except.number() && o.state.same(st, keep)
+	})
+	if fresh {
+		nd := &x.made.room(1)[0]
+		*nd = node{table: n, state: state{at: x.terns.room(len(st.at)), flags: st.flags, except: st.except}}
+		clear(nd.state.at)
+		for _, s := range keep {
+			nd.state.at[s] = st.at[s]
+		}
+		x.nodes = append(x.nodes, nd)
+	}
+	return i
 }
 
 // expand finds what the rows of a node's table do with its packets.
-func (x *explorer) expand(n *node) {
-	t := x.p.tables[n.table]
-	x.alts = x.alts[:0]
+func (x *explorer) expand(i int32) {
+	n := x.nodes[i]
+	x.alts, x.next = x.alts[:0], x.next[:0]
 	covered := int32(-1) // the priority at which a row takes all that is left
-	if t != nil {
-		each(t, &n.state, func(i int32) bool {
-			r := &t.rows[i]
-			if int32(r.priority) < covered {
-				return false
-			}
-			some, all := n.state.meets(r)
-			if !some {
-				return true
-			}
-			x.classes++
-			if r.flow == nil {
-				x.doubt("table %d has a flow of priority %d that some packets meet and that nobody can judge: %s", n.table, r.priority, r.unread)
-				return true
-			}
-			x.alternative(n, r)
-			if all {
-				covered = int32(r.priority)
-			}
-			return true
-		})
+	t := x.p.at(n.table)
+	x.cursors = t.look(&n.state, x.cursors[:0])
+	for k := step(x.cursors); k >= 0; k = step(x.cursors) {
+		r := &t.rows[k]
+		if int32(r.priority) < covered {
+			break
+		}
+		some, all := n.state.meets(r)
+		if !some {
+			continue
+		}
+		x.classes++
+		if r.flow == nil {
+			x.doubt("table %d has a flow of priority %d that some packets meet and that nobody can judge: %s", n.table, r.priority, r.unread)
+			continue
+		}
+		x.alternative(i, n, r)
+		if all {
+			covered = int32(r.priority)
+		}
 	}
 	if covered < 0 {
 		x.classes++
 		x.alts = append(x.alts, alt{})
 	}
-	n.alts = slices.Clone(x.alts)
+	n.alts, n.next = x.kept.keep(x.alts), x.nexts.keep(x.next)
 }
 
-// slab keeps many short slices together.
-type slab[T any] []T
-
-func (s *slab[T]) keep(v []T) []T {
-	if len(v) == 0 {
-		return nil
-	}
-	if len(*s)+len(v) > cap(*s) {
-		*s = make([]T, 0, max(1024, len(v)))
-	}
-	n := len(*s)
-	*s = append(*s, v...)
-	return (*s)[n:len(*s):len(*s)]
-}
-
-// each calls do for the rows of a table that a state may meet, in order, until it
-// returns false.
-func each(t *table, s *state, do func(int32) bool) {
-	if t.by == noSlot || s.at[t.by].m != t.full {
-		for i := range t.rows {
-			if !do(int32(i)) {
-				return
-			}
-		}
+// alternative is what a row does with the packets of node i that it takes.
+func (x *explorer) alternative(i int32, n *node, r *row) {
+	done := &x.done[r.effect]
+	if r.effect != 0 && done.node == i+1 {
+		x.alts = append(x.alts, alt{row: r, next: done.next})
 		return
 	}
-	a, b := t.exact[s.at[t.by].v.Lo], t.wild
-	for len(a) > 0 || len(b) > 0 {
-		var i int32
-		if len(b) == 0 || len(a) > 0 && a[0] < b[0] {
-			i, a = a[0], a[1:]
-		} else {
-			i, b = b[0], b[1:]
-		}
-		if !do(i) {
-			return
-		}
-	}
-}
-
-// alternative is what a row does with the packets of a node that it takes.
-func (x *explorer) alternative(n *node, r *row) {
-	st := &x.scratch
-	*st = state{at: append(st.at[:0], n.state.at...), flags: n.state.flags, except: n.state.except}
-	for _, w := range r.wants {
+	st := x.copy(0, &n.state)
+	for k := range r.wants {
+		w := &r.wants[k]
 		st.at[w.slot] = st.at[w.slot].and(w.tern)
 	}
-	a := alt{row: r, next: x.onward[:0], events: x.leaving[:0]}
-	w := walker{x: x, m: machine{p: x.p, s: st}, a: &a, table: n.table, groups: new(int)}
+	w := &x.walker
+	*w = walker{x: x, m: machine{p: x.p, s: st}, table: n.table, next: w.next[:0], events: w.events[:0]}
 	w.flow(r.flow)
-	x.onward, x.leaving = a.next, a.events
-	a.next, a.events = x.nexts.keep(a.next), x.events.keep(a.events)
-	for _, to := range a.next {
-		if !has(n.next, to) {
-			n.next = append(n.next, to)
-		}
-	}
+	a := alt{row: r, next: x.nexts.keep(w.next), events: x.sent.keep(w.events)}
 	x.alts = append(x.alts, a)
-}
-
-func has(s []int32, v int32) bool {
-	for i := len(s) - 1; i >= 0; i-- {
-		if s[i] == v {
-			return true
+	*done = share{i + 1, a.next}
+	x.met = grow(x.met, len(x.nodes))
+	for _, to := range a.next {
+		if x.met[to] != i+1 {
+			x.met[to] = i + 1
+			x.next = append(x.next, to)
 		}
 	}
-	return false
 }
 
-// walker does what a flow does.
-type walker struct {
-	x      *explorer
-	m      machine
-	a      *alt
-	table  uint8
-	f      *flows.Flow
-	depth  int
-	choice uint32
-	bucket int32
-	groups *int // visited
-	called bool // a resubmit may have changed anything
-}
-
-func (w *walker) flow(f *flows.Flow) {
-	w.f = f
-	w.actions(f.Apply)
-	if len(f.Write) > 0 || f.ClearActions {
-		w.x.doubt("a flow writes an action set, which is not reasoned about: %s", f)
+// copy is a copy of a state, good until the next one at the same depth.
+func (x *explorer) copy(depth int, s *state) *state {
+	if depth == len(x.spare) {
+		x.spare = append(x.spare, &state{})
 	}
-	if f.MetadataMask != 0 {
-		w.m.write(flows.Metadata, flows.U(f.Metadata), flows.U(f.MetadataMask))
-	}
-	if f.Goto != 0 {
-		w.enter(f.Goto)
-	}
+	c := x.spare[depth]
+	*c = state{at: append(c.at[:0], s.at...), flags: s.flags, except: s.except}
+	return c
 }
 
-// enter sends a copy of the packet to a table.
-func (w *walker) enter(n uint8) {
-	w.unchanged()
-	w.a.next = append(w.a.next, w.x.node(n, w.m.s))
-}
-
-// unchanged doubts what a flow does after a resubmit, which may have changed anything.
-func (w *walker) unchanged() {
-	if w.called {
-		w.x.doubt("a flow does more after a resubmit, which is not reasoned about: %s", w.f)
+// spread finds from which ingresses packets get to each node.
+func (x *explorer) spread() {
+	words := (len(x.ingresses) + 63) / 64
+	for _, n := range x.nodes {
+		n.from = x.words.room(words)
+		clear(n.from)
 	}
-}
-
-func (w *walker) actions(as []flows.Action) {
-	for _, a := range as {
-		w.unchanged()
-		if w.m.simple(a) {
-			continue
-		}
-		switch a := a.(type) {
-		case flows.Output:
-			w.output(a.Port)
-		case flows.ToController:
-		case flows.OutputReg:
-			w.outputReg(a)
-		case flows.ToGroup:
-			w.group(a.ID)
-		case flows.Resubmit:
-			if a.Port != flows.PortInPort {
-				w.x.doubt("a resubmit as from another port is not reasoned about: %s", w.f)
+	for i := range x.ingresses {
+		x.nodes[x.ingresses[i].node].from.set(i)
+	}
+	order := x.byTable()
+	for again := true; again; {
+		again = false
+		for _, i := range order {
+			n := x.nodes[i]
+			for _, to := range n.next {
+				// What goes back to a table was done before.
+				if o := x.nodes[to]; o.from.or(n.from) && o.table <= n.table {
+					again = true
+				}
 			}
-			w.enter(resubmitTable(w.table, a))
-			w.called = true
-		case flows.CT:
-			w.conntrack(a)
-		default:
-			w.x.doubt("action %T is not reasoned about: %s", a, w.f)
 		}
 	}
 }
 
-// conntrack sends a copy on, of which only is known what is outside the packet's
-// network header.
-func (w *walker) conntrack(a flows.CT) {
-	if a.Table != flows.CTNoTable {
-		st := w.m.s.clone()
-		m := machine{p: w.x.p, s: &st}
-		for f := flows.IPDSCP; f.Valid(); f++ {
-			m.forget(f)
-		}
-		for f := flows.CTState; f <= flows.CTLabel; f++ {
-			m.forget(f)
-		}
-		m.reread()
-		w.a.next = append(w.a.next, w.x.node(a.Table, &st))
+// byTable is the nodes in the order of their tables.
+func (x *explorer) byTable() []int32 {
+	var ends [257]int
+	for _, n := range x.nodes {
+		ends[int(n.table)+1]++
 	}
-	w.m.simple(flows.CTClear{})
-}
-
-// Limits of Open vSwitch: how deep groups may be nested, and how many groups and tables
-// one packet may visit.
-const (
-	maxDepth  = 64
-	maxGroups = maxDepth * maxDepth
-)
-
-func (w *walker) group(id uint32) {
-	g := w.x.p.groups[id]
-	if g == nil {
-		return // Open vSwitch does nothing further
+	for t := 1; t < len(ends); t++ {
+		ends[t] += ends[t-1]
 	}
-	if w.depth == maxDepth || *w.groups == maxGroups {
-		*w.groups = maxGroups // groups that are in each other would be followed for ever
-		w.x.doubt("groups are nested too deep, which Open vSwitch gives up as well: %s", w.f)
-		return
+	order := x.nexts.room(len(x.nodes))
+	for i, n := range x.nodes {
+		order[ends[n.table]] = int32(i)
+		ends[n.table]++
 	}
-	*w.groups++
-	buckets := g.Buckets
-	if g.Type == flows.GroupIndirect {
-		buckets = buckets[:min(1, len(buckets))]
-	}
-	outer := *w
-	was := w.m.s
-	w.depth++
-	for i := range buckets {
-		st := was.clone()
-		w.m.s = &st
-		if g.Type == flows.GroupSelect || g.Type == flows.GroupFastFailover {
-			w.choice, w.bucket = id, int32(i)
-		}
-		w.actions(trace.SetOrder(buckets[i].Actions))
-	}
-	called := w.called
-	*w = outer
-	w.called = called
-	w.m.s = was
-}
-
-func (w *walker) outputReg(a flows.OutputReg) {
-	s := w.x.p.slots[a.Src.Field]
-	mask := ones(a.Src.Bits)
-	v, m := w.m.s.at[s].v.Shr(uint(a.Src.Offset)).And(mask), w.m.s.at[s].m.Shr(uint(a.Src.Offset)).And(mask)
-	if m != mask || transport(a.Src.Field) {
-		w.x.doubt("a flow sends to a port by a field that is not known: %s", w.f)
-		return
-	}
-	port := uint32(v.Lo)
-	if port >= 0xff00 && port <= 0xffff {
-		port |= 0xffff0000
-	}
-	w.output(port)
-}
-
-func (w *walker) output(port uint32) {
-	switch port {
-	case flows.PortController, flows.PortAny:
-	case flows.PortTable:
-		w.enter(0)
-		w.called = true
-	case flows.PortNormal:
-		w.x.doubt("a flow does NORMAL, which is not reasoned about: %s", w.f)
-	case flows.PortFlood, flows.PortAll:
-		for i := range w.x.h.Ports {
-			w.send(w.x.h.Ports[i].Number)
-		}
-		for i := range w.x.h.Tunnels {
-			w.send(w.x.h.Tunnels[i].Number)
-		}
-	default:
-		w.send(port)
-	}
-}
-
-func (w *walker) send(port uint32) {
-	s, p := w.m.s, w.x.p
-	at := func(f flows.Field) tern { return s.at[p.slots[f]] }
-	e := event{port: port, vid: at(flows.VLANVID), key: at(flows.TunID), dst4: at(flows.TunIPv4Dst), dst6: at(flows.TunIPv6Dst),
-		moved: s.flags&moved != 0, answered: s.flags&answered != 0,
-		readdressed: s.flags&readdressed != 0, choice: w.choice, bucket: w.bucket, flow: w.f}
-	if s.flags&nested != 0 && !e.vid.agrees(hasTag) {
-		e.vid = tern{}
-	}
-	if port == flows.PortInPort {
-		e.throughPort = true
-		if e.moved {
-			v := at(flows.InPort)
-			if v.m != flows.InPort.FullMask() {
-				w.x.doubt("a flow sends to a port that is not known: %s", w.f)
-				return
-			}
-			e.port, e.throughPort = uint32(v.v.Lo), false
-		}
-	}
-	w.a.events = append(w.a.events, e)
+	return order
 }

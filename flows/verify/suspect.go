@@ -32,7 +32,46 @@ type suspects struct {
 	x     *explorer
 	list  []*suspicion
 	index map[suspectKey]*suspicion
+
+	members map[int32]bitset  // the ingresses of each network
+	guests  bitset            // the ingresses that are no tunnel's
+	spans   map[uint32][2]int // by port, its first ingress and the one behind its last
+	orderly map[exit]bitset   // see fine
+	odd     bitset
+	copied  copied
 }
+
+// exit is what counts of a route that has no fault.
+type exit struct {
+	network int32
+	tunnel  bool
+}
+
+func newSuspects(v *verifier, s *site, x *explorer) *suspects {
+	u := &suspects{v: v, s: s, x: x, index: map[suspectKey]*suspicion{}, members: map[int32]bitset{},
+		spans: map[uint32][2]int{}, orderly: map[exit]bitset{}, copied: copied{last: map[where]int32{}}}
+	u.guests, u.odd = u.none(), u.none()
+	for i := range x.ingresses {
+		g := &x.ingresses[i]
+		span, known := u.spans[g.port]
+		if !known {
+			span[0] = i
+		}
+		span[1] = i + 1
+		u.spans[g.port] = span
+		if u.members[g.network] == nil {
+			u.members[g.network] = u.none()
+		}
+		u.members[g.network].set(i)
+		if !g.tunnel {
+			u.guests.set(i)
+		}
+	}
+	return u
+}
+
+// none is no ingress.
+func (u *suspects) none() bitset { return make(bitset, (len(u.x.ingresses)+63)/64) }
 
 func (u *suspects) add(k Kind, at suspectKey, from int, f *flows.Flow) {
 	at.kind = k
@@ -54,36 +93,61 @@ func (u *suspects) look() {
 			a := &n.alts[ai]
 			at := suspectKey{node: int32(ni), alt: int32(ai)}
 			if a.row != nil && a.row.broken != "" {
-				for g := range u.x.ingresses {
-					if n.from.has(g) {
-						u.add(Undeclared, at, g, a.row.flow)
-					}
+				for g := range n.from.each {
+					u.add(Undeclared, at, g, a.row.flow)
 				}
 			}
-			if len(a.events) == 0 {
-				continue
+			for i := range a.events {
+				u.event(n, at, &a.events[i])
 			}
-			u.events(n, at, a)
-			if len(a.events) > 1 || len(a.next) > 0 {
+			if len(a.events) > 1 || len(a.events) > 0 && len(a.next) > 0 {
 				u.copies(n, at, a)
 			}
 		}
 	}
 }
 
-func (u *suspects) events(n *node, at suspectKey, a *alt) {
-	for i := range a.events {
-		e := &a.events[i]
-		at.port = e.port
-		r := u.v.route(u.s, e)
-		for g := range u.x.ingresses {
+func (u *suspects) event(n *node, at suspectKey, e *event) {
+	at.port = e.port
+	r := u.v.route(u.s, e)
+	copy(u.odd, n.from)
+	if !e.throughPort {
+		u.odd.without(u.fine(r))
+		for g, span := u.spans[e.port][0], u.spans[e.port]; g < span[1]; g++ {
 			if n.from.has(g) {
-				if k, bad := u.judge(&u.x.ingresses[g], e, r); bad {
-					u.add(k, at, g, e.flow)
-				}
+				u.odd.set(g)
 			}
 		}
 	}
+	for g := range u.odd.each {
+		if k, bad := u.judge(&u.x.ingresses[g], e, r); bad {
+			u.add(k, at, g, e.flow)
+		}
+	}
+}
+
+// fine is ingresses for which judge finds nothing, as long as their packets do not
+// leave by the port that they came in by.
+func (u *suspects) fine(r route) bitset {
+	if r.fault || r.network == nobody {
+		return nil
+	}
+	k := exit{r.network, r.tunnel != nil}
+	b := u.orderly[k]
+	if b != nil {
+		return b
+	}
+	b = u.none()
+	for n, m := range u.members {
+		if n == r.network || u.v.allowed(n, r.network) {
+			b.or(m)
+		}
+	}
+	if r.tunnel != nil {
+		b.and(u.guests)
+	}
+	u.orderly[k] = b
+	return b
 }
 
 // route is where an event leads, as far as that does not depend on where the packet
@@ -183,48 +247,75 @@ func (u *suspects) judge(g *ingress, e *event, r route) (Kind, bool) {
 // sends nothing then.
 func toItself(g *ingress, e *event) bool { return g.tunnel && !e.readdressed }
 
+// where copies of one packet are in the same place.
+type where struct {
+	port uint32
+	peer *Host // behind a tunnel
+}
+
+// copied is the copies of one packet, each with the one before it in the same place.
+type copied struct {
+	last map[where]int32
+	list []struct {
+		e      *event
+		before int32
+	}
+}
+
+func (u *suspects) where(e *event) where {
+	if u.s.tunnels[e.port] == nil {
+		return where{port: e.port}
+	}
+	if e.dst4.v.IsZero() {
+		return where{peer: u.v.teps[ipv6(e.dst6.v)]}
+	}
+	return where{peer: u.v.teps[ipv4(e.dst4.v)]}
+}
+
+// meets reports whether a copy may be where another one is already.
+func (c *copied) meets(e *event, w where) bool {
+	same := func(a, b int) bool { return a == b || a < 0 || b < 0 }
+	for i := c.last[w]; i > 0; i = c.list[i-1].before {
+		was := c.list[i-1].e
+		apart := was.choice != 0 && was.choice == e.choice && was.bucket != e.bucket
+		if !apart && (w.peer != nil || same(was.vlan(), e.vlan())) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *copied) add(e *event, w where) {
+	c.list = append(c.list, struct {
+		e      *event
+		before int32
+	}{e, c.last[w]})
+	c.last[w] = int32(len(c.list))
+}
+
 // copies looks for two copies of one packet in the same place.
 func (u *suspects) copies(n *node, at suspectKey, a *alt) {
-	type where struct {
-		port uint32
-		peer *Host // behind a tunnel
-	}
-	seen := make(map[where][]*event, len(a.events))
-	spot := func(e *event) where {
-		w := where{port: e.port}
-		if u.s.tunnels[e.port] != nil {
-			w.port = 0
-			w.peer = u.v.teps[ipv4(e.dst4.v)]
-			if e.dst4.v.IsZero() {
-				w.peer = u.v.teps[ipv6(e.dst6.v)]
-			}
-		}
-		return w
-	}
-	same := func(a, b int) bool { return a == b || a < 0 || b < 0 }
-	meet := func(e *event) {
-		w := spot(e)
-		for _, was := range seen[w] {
-			apart := was.choice != 0 && was.choice == e.choice && was.bucket != e.bucket
-			if !apart && (w.peer != nil || same(was.vlan(), e.vlan())) {
-				u.twice(n, at, e)
-				return
-			}
-		}
-	}
-	note := func(e *event) { seen[spot(e)] = append(seen[spot(e)], e) }
+	c := &u.copied
+	clear(c.last)
+	c.list = c.list[:0]
 	for i := range a.events {
-		meet(&a.events[i])
-		note(&a.events[i])
+		e := &a.events[i]
+		w := u.where(e)
+		if c.meets(e, w) {
+			u.twice(n, at, e)
+		}
+		c.add(e, w)
 	}
 	// Copies that go on may end where those ended that left before.
 	for _, next := range a.next {
 		behind := u.behind(next)
 		for _, e := range behind {
-			meet(e)
+			if c.meets(e, u.where(e)) {
+				u.twice(n, at, e)
+			}
 		}
 		for _, e := range behind {
-			note(e)
+			c.add(e, u.where(e))
 		}
 	}
 }
@@ -232,9 +323,9 @@ func (u *suspects) copies(n *node, at suspectKey, a *alt) {
 // twice suspects that a port gets a second copy by e.
 func (u *suspects) twice(n *node, at suspectKey, e *event) {
 	at.port = e.port
-	for g := range u.x.ingresses {
+	for g := range n.from.each {
 		in := &u.x.ingresses[g]
-		if n.from.has(g) && (e.moved || e.port != in.port) && !(u.s.tunnels[e.port] != nil && toItself(in, e)) {
+		if (e.moved || e.port != in.port) && !(u.s.tunnels[e.port] != nil && toItself(in, e)) {
 			u.add(Duplicate, at, g, e.flow)
 		}
 	}
