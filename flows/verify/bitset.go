@@ -1,6 +1,9 @@
 package verify
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // bitset is a set of ingresses. Those that meet have the same length, or are nil.
 type bitset []uint64
@@ -17,6 +20,27 @@ func (b bitset) or(c bitset) (more bool) {
 		}
 	}
 	return more
+}
+
+func (b bitset) empty() bool {
+	for _, w := range b {
+		if w != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (b bitset) equal(c bitset) bool { return slices.Equal(b, c) }
+
+// meets reports whether both have something in common.
+func (b bitset) meets(c bitset) bool {
+	for i := range c {
+		if b[i]&c[i] != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (b bitset) without(c bitset) {

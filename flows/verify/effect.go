@@ -71,7 +71,8 @@ func onlyPassesOn(f *flows.Flow) bool {
 
 // effectKey appends what two rows have in common if and only if their effects are the
 // same: where they send packets, what they write, and what is known of packets because
-// they took them; the two latter only of slots that matter afterwards.
+// they took them; the two latter only of slots that matter afterwards. Each part starts
+// with what it is, so that no two keys are the same by chance.
 func (p *program) effectKey(k []byte, r *row) []byte {
 	f := r.flow
 	live := p.ahead(f)
@@ -96,10 +97,10 @@ func (p *program) effectKey(k []byte, r *row) []byte {
 	for _, a := range f.Apply {
 		switch a := a.(type) {
 		case flows.SetField:
-			// That a field is written is known of a packet also where its value is not.
-			k = append(k, 's', byte(a.Field))
 			if a.Field == flows.VLANTCI || live.has(p.slots[a.Field]) {
-				k = appendValue(appendValue(k, a.Value), a.Mask)
+				k = appendValue(appendValue(append(k, 'v', byte(a.Field)), a.Value), a.Mask)
+			} else {
+				k = append(k, 's', byte(a.Field)) // it is noted that it was written
 			}
 		case flows.Move:
 			k = append(k, 'c', byte(a.Src.Field), byte(a.Dst.Field), byte(a.Src.Bits))

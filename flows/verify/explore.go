@@ -2,131 +2,139 @@ package verify
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ofctl-lab/ofctl-lab/flows"
 )
-
-// node is a set of packets that arrive in a table.
-type node struct {
-	table uint8
-	state state
-	alts  []alt
-	next  []int32 // the nodes that alts lead to, each once
-	from  bitset  // the ingresses whose packets get here
-}
-
-// alt is what one flow does with the packets of a node that it takes; without a row,
-// no flow takes them.
-type alt struct {
-	row    *row
-	next   []int32 // nodes that copies of the packet go on to
-	events []event
-}
-
-// event is a copy that leaves.
-type event struct {
-	port        uint32
-	vid         tern // with its bit for "there is a tag"
-	key         tern
-	dst4, dst6  tern
-	moved       bool // in_port is not where the packet came in
-	answered    bool
-	readdressed bool   // the tunnel's destination is not where the packet came to
-	choice      uint32 // the group that selects one of its buckets, 0 if none does
-	bucket      int32  // which
-	flow        *flows.Flow
-	throughPort bool // output to IN_PORT: the packet's own port, whichever it is
-}
-
-// ingress is where packets come into a switch.
-type ingress struct {
-	name    string // of the port, and which frames
-	port    uint32
-	vlan    int     // VLAN ID on the port, 0 without a tag; -1 any other
-	key     *uint64 // of a tunnel
-	tunnel  bool
-	network int32 // which network they belong to, -1 none
-	state   state
-	node    int32
-}
 
 // explorer follows the packets of one switch. It may be used again for another one, when
 // nothing of what it found is needed any more.
 type explorer struct {
 	p         *program
 	h         *Host
+	ingresses []ingress
+	spans     map[uint32]span // by port
 	nodes     []*node
 	index     interner
-	ingresses []ingress
+	waiting   [256]queue // nodes to be expanded, by table
+	lowest    int        // table that may have some
 	classes   int
 	doubts    map[string]bool
 	order     []string // of doubts
 
 	// What follows is for the node that is expanded.
-	alts    []alt
-	next    []int32
-	met     []int32 // by node, the last one that leads to it
-	done    []share // by effect
-	cursors []cursor
-	walker  walker
-	spare   []*state // copies of packets on their way, by how deep they are in groups
+	turn   int32 // how many were before it
+	alts   []alt
+	hops   []hop
+	next   []int32
+	met    []int32 // by node, the last turn that lead to it
+	done   []share // by effect
+	rows   []int32
+	ports  []uint32
+	takes  bitset
+	covers bitset
+	walker walker
+	spare  []*state // copies of packets on their way, by how deep they are in groups
 
 	terns slab[tern]
 	made  slab[node]
 	kept  slab[alt]
+	went  slab[hop]
 	nexts slab[int32]
 	sent  slab[event]
 	words slab[uint64]
 }
 
-// share is where rows of one effect send the packets of a node.
+// span is numbers of ingresses, from first on up to, not including, end. Those of a port
+// are in its span.
+type span struct{ first, end int }
+
+// share is what rows of one effect made of packets from some ingresses.
 type share struct {
-	node int32 // plus 1
-	next []int32
+	turn int32
+	from bitset
+	hops []hop
 }
 
 // begin makes x ready for a switch.
 func (x *explorer) begin(h *Host, o *Overlay) {
 	if x.p == nil {
-		x.p = &program{}
+		x.p, x.spans, x.doubts = &program{}, map[uint32]span{}, map[string]bool{}
 	}
 	x.p.load(h, o)
 	x.h = h
 	x.nodes, x.ingresses, x.classes, x.order = x.nodes[:0], x.ingresses[:0], 0, nil
+	clear(x.spans)
 	clear(x.doubts)
-	clear(x.met)
-	clear(x.done)
 	x.done = grow(x.done, x.p.effects.size())
 	x.index.clear()
 	x.terns.clear()
 	x.made.clear()
 	x.kept.clear()
+	x.went.clear()
 	x.nexts.clear()
 	x.sent.clear()
 	x.words.clear()
 }
 
+// enter adds an ingress.
+func (x *explorer) enter(g ingress) {
+	n := len(x.ingresses)
+	s, known := x.spans[g.port]
+	if !known {
+		s.first = n
+	}
+	s.end = n + 1
+	x.spans[g.port] = s
+	x.ingresses = append(x.ingresses, g)
+}
+
+// none is no ingress.
+func (x *explorer) none() bitset {
+	b := bitset(x.words.room((len(x.ingresses) + 63) / 64))
+	clear(b)
+	return b
+}
+
 func (x *explorer) doubt(format string, args ...any) {
 	s := fmt.Sprintf(format, args...)
 	if !x.doubts[s] {
-		if x.doubts == nil {
-			x.doubts = map[string]bool{}
-		}
 		x.doubts[s] = true
 		x.order = append(x.order, s)
 	}
 }
 
-// run explores from all ingresses.
+// run explores from all ingresses. Tables are done in their order, so that all packets
+// that get to a node are known before it is expanded; it is expanded again if a flow sent
+// more of them back.
 func (x *explorer) run() {
+	x.takes, x.covers = x.none(), x.none()
 	for i := range x.ingresses {
 		g := &x.ingresses[i]
 		g.node = x.node(0, &g.state)
+		x.takes.set(i)
+		x.arrive(g.node, x.takes)
+		clear(x.takes)
 	}
-	for i := 0; i < len(x.nodes); i++ {
-		x.expand(int32(i))
+	for x.lowest = 0; x.lowest < len(x.waiting); {
+		if i, any := x.waiting[x.lowest].get(); any {
+			x.expand(x.nodes[i])
+		} else {
+			x.lowest++
+		}
 	}
-	x.spread()
+	for _, n := range x.nodes {
+		x.classes += n.classes
+	}
+}
+
+// arrive notes that packets from some ingresses get to a node.
+func (x *explorer) arrive(i int32, from bitset) {
+	if n := x.nodes[i]; n.from.or(from) && !n.waits {
+		n.waits = true
+		x.waiting[n.table].put(i)
+		x.lowest = min(x.lowest, int(n.table))
+	}
 }
 
 // node is the node of a set of packets in a table, without what does not matter any
@@ -145,7 +153,7 @@ func (x *explorer) node(n uint8, st *state) int32 {
 	})
 	if fresh {
 		nd := &x.made.room(1)[0]
-		*nd = node{table: n, state: state{at: x.terns.room(len(st.at)), flags: st.flags, except: st.except}}
+		*nd = node{table: n, from: x.none(), state: state{at: x.terns.room(len(st.at)), flags: st.flags, except: st.except}}
 		clear(nd.state.at)
 		for _, s := range keep {
 			nd.state.at[s] = st.at[s]
@@ -156,62 +164,163 @@ func (x *explorer) node(n uint8, st *state) int32 {
 }
 
 // expand finds what the rows of a node's table do with its packets.
-func (x *explorer) expand(i int32) {
-	n := x.nodes[i]
+func (x *explorer) expand(n *node) {
+	n.waits, n.classes = false, 0
+	x.turn++
 	x.alts, x.next = x.alts[:0], x.next[:0]
-	covered := int32(-1) // the priority at which a row takes all that is left
-	t := x.p.at(n.table)
-	x.cursors = t.look(&n.state, x.cursors[:0])
-	for k := step(x.cursors); k >= 0; k = step(x.cursors) {
+	t, hidden := x.p.at(n.table), x.hidden(n)
+	// left are the ingresses some of whose packets no row of a higher priority takes,
+	// covers those all of whose packets are taken at this one.
+	left, covers, priority := n.from, false, uint16(0)
+	for _, k := range x.candidates(t, n, hidden) {
 		r := &t.rows[k]
-		if int32(r.priority) < covered {
-			break
+		if covers && r.priority != priority {
+			left, covers = x.less(left, x.covers), false
+			if left.empty() {
+				break
+			}
 		}
-		some, all := n.state.meets(r)
+		some, all := n.state.meets(r, hidden)
 		if !some {
 			continue
 		}
-		x.classes++
+		from := left
+		if r.port >= 0 && hidden != noSlot {
+			from = x.takes
+			if x.through(from, left, r.wants[r.port].tern); from.empty() {
+				continue
+			}
+		}
+		n.classes++
 		if r.flow == nil {
 			x.doubt("table %d has a flow of priority %d that some packets meet and that nobody can judge: %s", n.table, r.priority, r.unread)
 			continue
 		}
-		x.alternative(i, n, r)
+		x.alternative(n, r, from)
 		if all {
-			covered = int32(r.priority)
+			if !covers {
+				clear(x.covers)
+			}
+			priority, covers = r.priority, true
+			x.covers.or(from)
 		}
 	}
-	if covered < 0 {
-		x.classes++
-		x.alts = append(x.alts, alt{})
+	if covers {
+		left = x.less(left, x.covers)
+	}
+	if !left.empty() {
+		n.classes++
+		x.alts = append(x.alts, alt{from: left})
 	}
 	n.alts, n.next = x.kept.keep(x.alts), x.nexts.keep(x.next)
 }
 
-// alternative is what a row does with the packets of node i that it takes.
-func (x *explorer) alternative(i int32, n *node, r *row) {
+// hidden is in_port, as long as that is not in the state of a node.
+func (x *explorer) hidden(n *node) slot {
+	if n.state.flags&moved != 0 {
+		return noSlot
+	}
+	return x.p.slots[flows.InPort]
+}
+
+// less is b without c, where that can stay.
+func (x *explorer) less(b, c bitset) bitset {
+	b = x.words.keep(b)
+	b.without(c)
+	return b
+}
+
+// through makes to those of some ingresses whose port is a given one.
+func (x *explorer) through(to, of bitset, port tern) {
+	clear(to)
+	s := span{0, len(x.ingresses)}
+	if port.m == flows.InPort.FullMask() {
+		s = x.spans[uint32(port.v.Lo)]
+	}
+	for i := s.first; i < s.end; i++ {
+		if of.has(i) && uint64(x.ingresses[i].port)&port.m.Lo == port.v.Lo {
+			to.set(i)
+		}
+	}
+}
+
+// portsOf is the ports that some ingresses are of.
+func (x *explorer) portsOf(b bitset) []uint32 {
+	x.ports = x.ports[:0]
+	for i := range b.each {
+		if p, n := x.ingresses[i].port, len(x.ports); n == 0 || x.ports[n-1] != p {
+			x.ports = append(x.ports, p)
+		}
+	}
+	slices.Sort(x.ports)
+	return slices.Compact(x.ports)
+}
+
+// candidates are the rows that packets of a node may meet, and others.
+func (x *explorer) candidates(t *table, n *node, hidden slot) []int32 {
+	x.rows = x.rows[:0]
+	for i := range t.lanes {
+		l := &t.lanes[i]
+		switch {
+		case !l.known(&n.state, hidden):
+			x.rows = t.next.lane.follow(l.first, x.rows)
+		case slices.Contains(l.by, hidden):
+			for _, p := range x.portsOf(n.from) {
+				x.rows = t.next.bucket.follow(l.bucket(&n.state, hidden, flows.U(uint64(p))), x.rows)
+			}
+		default:
+			x.rows = t.next.bucket.follow(l.bucket(&n.state, hidden, flows.Value{}), x.rows)
+		}
+	}
+	slices.Sort(x.rows)
+	return slices.Compact(x.rows)
+}
+
+// alternative is what a row does with the packets of a node that it takes.
+func (x *explorer) alternative(n *node, r *row, from bitset) {
 	done := &x.done[r.effect]
-	if r.effect != 0 && done.node == i+1 {
-		x.alts = append(x.alts, alt{row: r, next: done.next})
+	if r.effect != 0 && done.turn == x.turn && done.from.equal(from) {
+		x.alts = append(x.alts, alt{r, done.from, done.hops})
 		return
 	}
+	from = x.words.keep(from)
+	x.hops = x.hops[:0]
+	if !r.asksPort || x.hidden(n) == noSlot {
+		x.hop(n, r, from)
+	} else {
+		for _, p := range x.portsOf(from) {
+			one := x.none()
+			port := tern{flows.U(uint64(p)), flows.InPort.FullMask()}
+			x.through(one, from, port)
+			x.hop(n, r, one, want{x.p.slots[flows.InPort], port})
+		}
+	}
+	a := alt{r, from, x.went.keep(x.hops)}
+	x.alts = append(x.alts, a)
+	*done = share{x.turn, from, a.hops}
+}
+
+// hop is what a row does with packets that come from some ingresses, and of which is
+// known, besides, some more.
+func (x *explorer) hop(n *node, r *row, from bitset, more ...want) {
 	st := x.copy(0, &n.state)
-	for k := range r.wants {
-		w := &r.wants[k]
-		st.at[w.slot] = st.at[w.slot].and(w.tern)
+	for _, ws := range [...][]want{r.wants, more} {
+		for k := range ws {
+			st.at[ws[k].slot] = st.at[ws[k].slot].and(ws[k].tern)
+		}
 	}
 	w := &x.walker
 	*w = walker{x: x, m: machine{p: x.p, s: st}, table: n.table, next: w.next[:0], events: w.events[:0]}
 	w.flow(r.flow)
-	a := alt{row: r, next: x.nexts.keep(w.next), events: x.sent.keep(w.events)}
-	x.alts = append(x.alts, a)
-	*done = share{i + 1, a.next}
+	h := hop{from, x.nexts.keep(w.next), x.sent.keep(w.events)}
+	x.hops = append(x.hops, h)
 	x.met = grow(x.met, len(x.nodes))
-	for _, to := range a.next {
-		if x.met[to] != i+1 {
-			x.met[to] = i + 1
+	for _, to := range h.next {
+		if x.met[to] != x.turn {
+			x.met[to] = x.turn
 			x.next = append(x.next, to)
 		}
+		x.arrive(to, from)
 	}
 }
 
@@ -223,46 +332,4 @@ func (x *explorer) copy(depth int, s *state) *state {
 	c := x.spare[depth]
 	*c = state{at: append(c.at[:0], s.at...), flags: s.flags, except: s.except}
 	return c
-}
-
-// spread finds from which ingresses packets get to each node.
-func (x *explorer) spread() {
-	words := (len(x.ingresses) + 63) / 64
-	for _, n := range x.nodes {
-		n.from = x.words.room(words)
-		clear(n.from)
-	}
-	for i := range x.ingresses {
-		x.nodes[x.ingresses[i].node].from.set(i)
-	}
-	order := x.byTable()
-	for again := true; again; {
-		again = false
-		for _, i := range order {
-			n := x.nodes[i]
-			for _, to := range n.next {
-				// What goes back to a table was done before.
-				if o := x.nodes[to]; o.from.or(n.from) && o.table <= n.table {
-					again = true
-				}
-			}
-		}
-	}
-}
-
-// byTable is the nodes in the order of their tables.
-func (x *explorer) byTable() []int32 {
-	var ends [257]int
-	for _, n := range x.nodes {
-		ends[int(n.table)+1]++
-	}
-	for t := 1; t < len(ends); t++ {
-		ends[t] += ends[t-1]
-	}
-	order := x.nexts.room(len(x.nodes))
-	for i, n := range x.nodes {
-		order[ends[n.table]] = int32(i)
-		ends[n.table]++
-	}
-	return order
 }

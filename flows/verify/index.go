@@ -20,8 +20,16 @@ type lane struct {
 	buckets []int32       // the first row of each; their number is a power of 2
 }
 
-// links are, for each row, the rows that follow it.
-type links struct{ lane, bucket []int32 }
+// chain is, for each row, the one that follows it, negative if none does.
+type chain []int32
+
+// follow appends the rows from one on.
+func (c chain) follow(row int32, to []int32) []int32 {
+	for ; row >= 0; row = c[row] {
+		to = append(to, row)
+	}
+	return to
+}
 
 // maxLanes bounds them: what would be one more goes with the rows that are always
 // looked at.
@@ -62,7 +70,7 @@ func (t *table) index(p *program) {
 	for n := range t.lanes {
 		t.lanes[n] = newLane(p, by[n], size[n])
 	}
-	t.next = links{p.links.room(len(t.rows)), p.links.room(len(t.rows))}
+	t.next.lane, t.next.bucket = p.links.room(len(t.rows)), p.links.room(len(t.rows))
 	for i := len(t.rows) - 1; i >= 0; i-- {
 		l := &t.lanes[of[i]]
 		t.next.lane[i], l.first = l.first, int32(i)
@@ -101,56 +109,26 @@ func (l *lane) bucketOf(r *row) uint64 {
 	return h & uint64(len(l.buckets)-1)
 }
 
-// cursor is where a walk through a chain of rows is.
-type cursor struct {
-	row   int32 // negative at its end
-	chain []int32
-}
-
-// look starts a walk through the rows that packets of a set may meet.
-func (t *table) look(s *state, cs []cursor) []cursor {
-	for i := range t.lanes {
-		l := &t.lanes[i]
-		c := cursor{l.first, t.next.lane}
-		if h, known := l.hashOf(s); known {
-			c = cursor{l.buckets[h&uint64(len(l.buckets)-1)], t.next.bucket}
-		}
-		if c.row >= 0 {
-			cs = append(cs, c)
-		}
-	}
-	return cs
-}
-
-// hashOf is the hash of what a lane's rows give a value, if that is known whole.
-func (l *lane) hashOf(s *state) (h uint64, known bool) {
-	if len(l.by) == 0 {
-		return 0, false
-	}
-	h = 1
+// known reports whether all is known whole of a set of packets that a lane's rows give
+// a value, and of a hidden slot.
+func (l *lane) known(s *state, hidden slot) bool {
 	for k, x := range l.by {
-		if s.at[x].m != l.full[k] {
-			return 0, false
+		if x != hidden && s.at[x].m != l.full[k] {
+			return false
 		}
-		h = hash(h, s.at[x].v)
 	}
-	return h, true
+	return len(l.by) > 0
 }
 
-// step is the next row of a walk, by descending priority; negative at the end.
-func step(cs []cursor) int32 {
-	if len(cs) == 0 {
-		return -1
-	}
-	least := &cs[0]
-	for i := 1; i < len(cs); i++ {
-		if c := &cs[i]; c.row >= 0 && (least.row < 0 || c.row < least.row) {
-			least = c
+// bucket is the first row of the bucket for what is known.
+func (l *lane) bucket(s *state, hidden slot, v flows.Value) int32 {
+	h := uint64(1)
+	for _, x := range l.by {
+		if x == hidden {
+			h = hash(h, v)
+		} else {
+			h = hash(h, s.at[x].v)
 		}
 	}
-	r := least.row
-	if r >= 0 {
-		least.row = least.chain[r]
-	}
-	return r
+	return l.buckets[h&uint64(len(l.buckets)-1)]
 }

@@ -128,13 +128,14 @@ func (p *program) keys() []uint64 {
 type builder struct {
 	x       *explorer
 	zero    state
-	excepts uint16
+	excepts []*except // each with other values
+	index   interner
 }
 
 // add adds packets, and those among them that have a second tag by themselves: when the
 // first one is taken off, they leave with a VLAN ID that no lookup has seen.
 func (b *builder) add(g ingress) {
-	b.x.ingresses = append(b.x.ingresses, g)
+	b.x.enter(g)
 	vid, kind := b.x.p.slots[flows.VLANVID], b.x.p.slots[flows.EthType]
 	if !g.state.at[vid].agrees(hasTag) {
 		return
@@ -146,7 +147,7 @@ func (b *builder) add(g ingress) {
 		two.state.at[vid] = g.state.at[vid].and(hasTag)
 		two.state.at[kind] = tern{flows.U(t), flows.EthType.FullMask()}
 		two.state.flags |= nested
-		b.x.ingresses = append(b.x.ingresses, two)
+		b.x.enter(two)
 	}
 }
 
@@ -160,8 +161,17 @@ func (b *builder) known(port uint32) state {
 
 // but is st without values of a slot, which are ascending.
 func (b *builder) but(st state, s slot, values []uint64) state {
-	b.excepts++
-	st.except = &except{slot: s, bits: b.x.p.fields[s].Bits(), values: values, id: b.excepts}
+	h := uint64(s)
+	for _, v := range values {
+		h = hash(h, flows.U(v))
+	}
+	n, fresh := b.index.number(h, func(n int32) bool {
+		return b.excepts[n].slot == s && slices.Equal(b.excepts[n].values, values)
+	})
+	if fresh {
+		b.excepts = append(b.excepts, &except{slot: s, bits: b.x.p.fields[s].Bits(), values: values, id: uint32(n + 1)})
+	}
+	st.except = b.excepts[n]
 	return st
 }
 

@@ -17,6 +17,8 @@ func (s *slotset) add(x slot) {
 	}
 }
 
+func (s *slotset) remove(x slot) { s[x/64] &^= 1 << (x % 64) }
+
 func (s *slotset) has(x slot) bool { return x != noSlot && s[x/64]&(1<<(x%64)) != 0 }
 
 func (s *slotset) or(o slotset) { s[0], s[1] = s[0]|o[0], s[1]|o[1] }
@@ -69,11 +71,10 @@ func (p *program) liveIn(t *table) (changed bool) {
 // keeps lists what is live in a table.
 func (t *table) keeps(p *program) {
 	in := p.slots[flows.InPort]
-	t.keep[0] = t.live.list()
-	t.keep[1] = t.keep[0]
-	if !t.live.has(in) {
-		t.keep[1] = append(t.keep[0], in)
-	}
+	live := t.live
+	live.remove(in)
+	t.keep[0] = live.list()
+	t.keep[1] = append(t.keep[0], in)
 }
 
 // ahead is what is live where a flow sends packets.

@@ -36,6 +36,8 @@ type want struct {
 // row is a flow, or a flow that could not be read, of a table.
 type row struct {
 	priority uint16
+	port     int16 // which of the wants is of in_port; negative: none
+	asksPort bool  // what it does depends on in_port
 	effect   effect
 	wants    []want
 	flow     *flows.Flow
@@ -58,12 +60,12 @@ type table struct {
 	rows []row
 	// live are the slots whose values matter in this table or behind it.
 	live slotset
-	// keep lists them; the second time with in_port, which matters also where it is no
-	// longer the port that the packet came in by.
+	// keep lists them, without in_port; the second time with it, since it is a value like
+	// others once it is no longer the port that the packet came in by.
 	keep  [2][]slot
 	lanes []lane
-	// next is, for each row, the next one of its lane, and that of its lane and bucket.
-	next links
+	// next are the next rows of a row's lane, and of its bucket there.
+	next struct{ lane, bucket chain }
 }
 
 // group is a group as the switch executes it.
@@ -82,7 +84,10 @@ type program struct {
 	slots   [flows.NumFields]slot
 	rows    []row // of all tables
 	effects effects
+	// groupsAsk says that what groups do may depend on in_port.
+	groupsAsk bool
 
+	parts   []namedPart
 	entries []entry
 	wants   []want
 	links   slab[int32]
@@ -94,7 +99,7 @@ var always = [...]flows.Field{flows.InPort, flows.TunID, flows.TunIPv4Src, flows
 
 // load makes p the program of a switch, whatever it was before.
 func (p *program) load(h *Host, o *Overlay) {
-	p.tables, p.groups, p.fields = [256]*table{}, map[uint32]*group{}, p.fields[:0]
+	p.tables, p.groups, p.fields, p.groupsAsk = [256]*table{}, map[uint32]*group{}, p.fields[:0], false
 	p.links.clear()
 	p.effects.clear()
 	for i := range p.slots {
@@ -103,7 +108,8 @@ func (p *program) load(h *Host, o *Overlay) {
 	for _, f := range always {
 		p.use(f)
 	}
-	p.readGroups(h, o)
+	p.sortParts(h.State)
+	p.readGroups(o)
 	p.readRows(h, o)
 	p.liveness()
 	p.shareEffects()
@@ -114,11 +120,21 @@ func (p *program) load(h *Host, o *Overlay) {
 	}
 }
 
-func (p *program) readGroups(h *Host, o *Overlay) {
-	for _, part := range h.State.Parts() {
-		if part == nil {
-			continue
+// sortParts lists the parts of a State in the same order each time.
+func (p *program) sortParts(s *flows.State) {
+	p.parts = p.parts[:0]
+	for id, part := range s.Parts() {
+		if part != nil {
+			p.parts = append(p.parts, namedPart{id, part})
 		}
+	}
+	slices.SortFunc(p.parts, func(a, b namedPart) int {
+		return cmp.Or(cmp.Compare(a.id.Owner, b.id.Owner), cmp.Compare(a.id.Aspect, b.id.Aspect))
+	})
+}
+
+func (p *program) readGroups(o *Overlay) {
+	for _, part := range p.parts {
 		for _, g := range part.Groups {
 			c := &group{one: g.Type == flows.GroupSelect || g.Type == flows.GroupFastFailover}
 			buckets := g.Buckets
@@ -130,6 +146,7 @@ func (p *program) readGroups(h *Host, o *Overlay) {
 			}
 			for i := range g.Buckets {
 				p.useActions(g.Buckets[i].Actions)
+				p.groupsAsk = p.groupsAsk || asksPort(g.Buckets[i].Actions)
 			}
 			if o.CheckGroup != nil {
 				if err := o.CheckGroup(g); err != nil {
@@ -139,6 +156,11 @@ func (p *program) readGroups(h *Host, o *Overlay) {
 			p.groups[g.ID] = c
 		}
 	}
+}
+
+type namedPart struct {
+	id flows.PartID
+	*flows.Part
 }
 
 // entry is a flow, or one that could not be read, where it has its place: by table
@@ -157,10 +179,7 @@ func position(table uint8, priority uint16, n int) uint64 {
 // readRows makes the tables.
 func (p *program) readRows(h *Host, o *Overlay) {
 	es, wants := p.entries[:0], 0
-	for _, part := range h.State.Parts() {
-		if part == nil {
-			continue
-		}
+	for _, part := range p.parts {
 		for _, f := range part.Flows {
 			f = flows.Normalize(f)
 			es = append(es, entry{place: position(f.Table, f.Priority, len(es)), match: f.Match, flow: f})
@@ -177,10 +196,11 @@ func (p *program) readRows(h *Host, o *Overlay) {
 	for i := range es {
 		first := len(p.wants)
 		for _, m := range es[i].match {
-			p.wants = append(p.wants, want{p.use(m.Field), tern{m.Value, m.Mask}})
+			p.wants = append(p.wants, want{p.use(m.Field), tern{m.Value.And(m.Mask), m.Mask}})
 		}
 		r := &p.rows[i]
 		*r = row{wants: p.wants[first:len(p.wants):len(p.wants)]}
+		r.port = int16(slices.IndexFunc(r.wants, func(w want) bool { return p.fields[w.slot] == flows.InPort }))
 		n := p.read(r, &es[i], o)
 		t := p.tables[n]
 		if t == nil {
@@ -206,9 +226,15 @@ func (p *program) read(r *row, e *entry, o *Overlay) uint8 {
 			r.broken = err.Error()
 		}
 	}
+	r.asksPort = asksPort(e.flow.Apply)
 	for _, a := range e.flow.Apply {
-		if to, ok := a.(flows.ToGroup); ok && r.broken == "" && p.groups[to.ID] != nil {
-			r.broken = p.groups[to.ID].broken
+		to, ok := a.(flows.ToGroup)
+		if !ok {
+			continue
+		}
+		r.asksPort = r.asksPort || p.groupsAsk
+		if g := p.groups[to.ID]; g != nil && r.broken == "" {
+			r.broken = g.broken
 		}
 	}
 	p.useActions(e.flow.Apply)
@@ -238,6 +264,28 @@ func (p *program) useActions(as []flows.Action) {
 			p.use(a.Src.Field)
 		}
 	}
+}
+
+// asksPort reports whether what actions do depends on in_port. That it is written whole
+// does not count, nor that a copy goes back there.
+func asksPort(as []flows.Action) bool {
+	for _, a := range as {
+		switch a := a.(type) {
+		case flows.Move:
+			if a.Src.Field == flows.InPort || a.Dst.Field == flows.InPort {
+				return true
+			}
+		case flows.SetField:
+			if a.Field == flows.InPort && a.Mask != flows.InPort.FullMask() {
+				return true
+			}
+		case flows.OutputReg:
+			if a.Src.Field == flows.InPort {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // at is a table, also one that has no flow.

@@ -85,3 +85,20 @@ func (t *interner) clear() {
 	t.hashes = t.hashes[:0]
 	clear(t.places)
 }
+
+// queue is numbers, first in, first out.
+type queue struct {
+	list []int32
+	gone int
+}
+
+func (q *queue) put(i int32) { q.list = append(q.list, i) }
+
+func (q *queue) get() (i int32, any bool) {
+	if q.gone == len(q.list) {
+		q.list, q.gone = q.list[:0], 0
+		return 0, false
+	}
+	q.gone++
+	return q.list[q.gone-1], true
+}

@@ -33,11 +33,11 @@ type except struct {
 	slot   slot
 	bits   uint16   // of the field, at most 64
 	values []uint64 // ascending
-	id     uint16   // from 1 on, other for other values
+	id     uint32   // from 1 on, other for other values
 }
 
 // number is the id, 0 when there is none.
-func (e *except) number() uint16 {
+func (e *except) number() uint32 {
 	if e == nil {
 		return 0
 	}
@@ -60,8 +60,9 @@ func (s *state) same(o *state, of []slot) bool {
 	return true
 }
 
-// meets reports whether some packet of the set meets a row's wants, and whether all do.
-func (s *state) meets(r *row) (some, all bool) {
+// meets reports whether some packet of the set meets a row's wants, and whether all do;
+// but for what it wants of a hidden slot, of which s knows nothing.
+func (s *state) meets(r *row, hidden slot) (some, all bool) {
 	all = true
 	for i := range r.wants {
 		w := &r.wants[i]
@@ -69,7 +70,7 @@ func (s *state) meets(r *row) (some, all bool) {
 		if !have.agrees(w.tern) {
 			return false, false
 		}
-		if all && !have.within(w.tern) {
+		if all && w.slot != hidden && !have.within(w.tern) {
 			all = false
 		}
 		if s.except != nil && s.except.slot == w.slot && s.except.takes(have.and(w.tern)) {

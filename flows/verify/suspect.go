@@ -33,10 +33,9 @@ type suspects struct {
 	list  []*suspicion
 	index map[suspectKey]*suspicion
 
-	members map[int32]bitset  // the ingresses of each network
-	guests  bitset            // the ingresses that are no tunnel's
-	spans   map[uint32][2]int // by port, its first ingress and the one behind its last
-	orderly map[exit]bitset   // see fine
+	members map[int32]bitset // the ingresses of each network
+	guests  bitset           // the ingresses that are no tunnel's
+	orderly map[exit]bitset  // see fine
 	odd     bitset
 	copied  copied
 }
@@ -49,18 +48,12 @@ type exit struct {
 
 func newSuspects(v *verifier, s *site, x *explorer) *suspects {
 	u := &suspects{v: v, s: s, x: x, index: map[suspectKey]*suspicion{}, members: map[int32]bitset{},
-		spans: map[uint32][2]int{}, orderly: map[exit]bitset{}, copied: copied{last: map[where]int32{}}}
-	u.guests, u.odd = u.none(), u.none()
+		orderly: map[exit]bitset{}, copied: copied{last: map[where]int32{}}}
+	u.guests, u.odd = x.none(), x.none()
 	for i := range x.ingresses {
 		g := &x.ingresses[i]
-		span, known := u.spans[g.port]
-		if !known {
-			span[0] = i
-		}
-		span[1] = i + 1
-		u.spans[g.port] = span
 		if u.members[g.network] == nil {
-			u.members[g.network] = u.none()
+			u.members[g.network] = x.none()
 		}
 		u.members[g.network].set(i)
 		if !g.tunnel {
@@ -69,9 +62,6 @@ func newSuspects(v *verifier, s *site, x *explorer) *suspects {
 	}
 	return u
 }
-
-// none is no ingress.
-func (u *suspects) none() bitset { return make(bitset, (len(u.x.ingresses)+63)/64) }
 
 func (u *suspects) add(k Kind, at suspectKey, from int, f *flows.Flow) {
 	at.kind = k
@@ -93,28 +83,34 @@ func (u *suspects) look() {
 			a := &n.alts[ai]
 			at := suspectKey{node: int32(ni), alt: int32(ai)}
 			if a.row != nil && a.row.broken != "" {
-				for g := range n.from.each {
+				for g := range a.from.each {
 					u.add(Undeclared, at, g, a.row.flow)
 				}
 			}
-			for i := range a.events {
-				u.event(n, at, &a.events[i])
-			}
-			if len(a.events) > 1 || len(a.events) > 0 && len(a.next) > 0 {
-				u.copies(n, at, a)
+			for i := range a.hops {
+				u.hop(at, &a.hops[i])
 			}
 		}
 	}
 }
 
-func (u *suspects) event(n *node, at suspectKey, e *event) {
+func (u *suspects) hop(at suspectKey, h *hop) {
+	for i := range h.events {
+		u.event(at, &h.events[i], h.from)
+	}
+	if len(h.events) > 1 || len(h.events) > 0 && len(h.next) > 0 {
+		u.copies(at, h)
+	}
+}
+
+func (u *suspects) event(at suspectKey, e *event, from bitset) {
 	at.port = e.port
 	r := u.v.route(u.s, e)
-	copy(u.odd, n.from)
+	copy(u.odd, from)
 	if !e.throughPort {
 		u.odd.without(u.fine(r))
-		for g, span := u.spans[e.port][0], u.spans[e.port]; g < span[1]; g++ {
-			if n.from.has(g) {
+		for own, g := u.x.spans[e.port], u.x.spans[e.port].first; g < own.end; g++ {
+			if from.has(g) {
 				u.odd.set(g)
 			}
 		}
@@ -137,7 +133,7 @@ func (u *suspects) fine(r route) bitset {
 	if b != nil {
 		return b
 	}
-	b = u.none()
+	b = u.x.none()
 	for n, m := range u.members {
 		if n == r.network || u.v.allowed(n, r.network) {
 			b.or(m)
@@ -294,24 +290,24 @@ func (c *copied) add(e *event, w where) {
 }
 
 // copies looks for two copies of one packet in the same place.
-func (u *suspects) copies(n *node, at suspectKey, a *alt) {
+func (u *suspects) copies(at suspectKey, h *hop) {
 	c := &u.copied
 	clear(c.last)
 	c.list = c.list[:0]
-	for i := range a.events {
-		e := &a.events[i]
+	for i := range h.events {
+		e := &h.events[i]
 		w := u.where(e)
 		if c.meets(e, w) {
-			u.twice(n, at, e)
+			u.twice(at, e, h.from)
 		}
 		c.add(e, w)
 	}
 	// Copies that go on may end where those ended that left before.
-	for _, next := range a.next {
-		behind := u.behind(next)
+	for _, next := range h.next {
+		behind := u.behind(next, h.from)
 		for _, e := range behind {
 			if c.meets(e, u.where(e)) {
-				u.twice(n, at, e)
+				u.twice(at, e, h.from)
 			}
 		}
 		for _, e := range behind {
@@ -321,9 +317,9 @@ func (u *suspects) copies(n *node, at suspectKey, a *alt) {
 }
 
 // twice suspects that a port gets a second copy by e.
-func (u *suspects) twice(n *node, at suspectKey, e *event) {
+func (u *suspects) twice(at suspectKey, e *event, from bitset) {
 	at.port = e.port
-	for g := range n.from.each {
+	for g := range from.each {
 		in := &u.x.ingresses[g]
 		if (e.moved || e.port != in.port) && !(u.s.tunnels[e.port] != nil && toItself(in, e)) {
 			u.add(Duplicate, at, g, e.flow)
@@ -331,20 +327,26 @@ func (u *suspects) twice(n *node, at suspectKey, e *event) {
 	}
 }
 
-// behind is everything that may leave from a node on.
-func (u *suspects) behind(start int32) (events []*event) {
+// behind is everything that may leave of packets from some ingresses, from a node on.
+func (u *suspects) behind(start int32, from bitset) (events []*event) {
 	done := map[int32]bool{start: true}
 	for queue := []int32{start}; len(queue) > 0; queue = queue[1:] {
 		n := u.x.nodes[queue[0]]
 		for k := range n.alts {
-			for j := range n.alts[k].events {
-				events = append(events, &n.alts[k].events[j])
-			}
-		}
-		for _, next := range n.next {
-			if !done[next] {
-				done[next] = true
-				queue = append(queue, next)
+			for i := range n.alts[k].hops {
+				h := &n.alts[k].hops[i]
+				if !h.from.meets(from) {
+					continue
+				}
+				for j := range h.events {
+					events = append(events, &h.events[j])
+				}
+				for _, next := range h.next {
+					if !done[next] {
+						done[next] = true
+						queue = append(queue, next)
+					}
+				}
 			}
 		}
 	}
