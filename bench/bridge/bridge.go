@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ofctl-lab/ofctl-lab/datapath/ovsctl"
 )
 
 const (
@@ -144,6 +146,11 @@ func (b *Bridge) FlowCount(ctx context.Context, table uint8) (int, error) {
 		return 0, fmt.Errorf("ovs-ofctl dump-aggregate: no flow_count in %q", out)
 	}
 	return strconv.Atoi(string(m[1]))
+}
+
+// Control connects to the control socket of ovs-vswitchd. Close the connection before the bridge.
+func (b *Bridge) Control(ctx context.Context) (*ovsctl.Control, error) {
+	return ovsctl.DialControl(ctx, b.path("ovs-vswitchd.ctl"))
 }
 
 // CPU is the user and system time that ovs-vswitchd has used, in steps of 10 ms.

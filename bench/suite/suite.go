@@ -9,5 +9,5 @@ import (
 func All() []harness.Benchmark {
 	return []harness.Benchmark{Apply(), Configure(), PlugFirstPing(), PlugFirstPingLocal(), FlowsPerPort(), ThroughputTCP(), ThroughputUDP(),
 		MigrationGap(), TapFirstPing(), FirstPacket(), ConnectionRate(), DatapathFlows(), ARPCopies(), FlowProgramming(),
-		PacketInLatency(), PacketInRate()}
+		PacketInLatency(), PacketInRate(), Verify(), Interpreter()}
 }

@@ -1,6 +1,10 @@
 package trace
 
-import "github.com/ofctl-lab/ofctl-lab/flows"
+import (
+	"math"
+
+	"github.com/ofctl-lab/ofctl-lab/flows"
+)
 
 // nearest finds the flow of a table that would have taken the packet in place of
 // by and done something with it, had the fewest fields been others; of several the
@@ -10,7 +14,8 @@ func (s *Switch) nearest(n uint8, p *Packet, by *flows.Flow) *Nearest {
 	if t == nil {
 		return nil
 	}
-	var best *Nearest
+	var best *flows.Flow
+	fewest := math.MaxInt
 	for _, f := range t.flows {
 		if by != nil && f.Priority < by.Priority {
 			break
@@ -18,17 +23,27 @@ func (s *Switch) nearest(n uint8, p *Packet, by *flows.Flow) *Nearest {
 		if f == by || len(f.Apply) == 0 && len(f.Write) == 0 && f.Goto == 0 {
 			continue
 		}
-		var differs []flows.FieldMatch
-		for _, e := range f.Match {
-			if p.fields[e.Field].And(e.Mask) != e.Value {
-				if differs = append(differs, e); best != nil && len(differs) >= len(best.Differs) {
-					break
-				}
+		others := 0
+		for i := 0; i < len(f.Match) && others < fewest; i++ {
+			if p.differs(&f.Match[i]) {
+				others++
 			}
 		}
-		if best == nil || len(differs) < len(best.Differs) {
-			best = &Nearest{f, differs}
+		if others < fewest {
+			best, fewest = f, others
 		}
 	}
-	return best
+	if best == nil {
+		return nil
+	}
+	near := &Nearest{Flow: best}
+	for i := range best.Match {
+		if p.differs(&best.Match[i]) {
+			near.Differs = append(near.Differs, best.Match[i])
+		}
+	}
+	return near
 }
+
+// differs reports whether p does not meet a constraint.
+func (p *Packet) differs(e *flows.FieldMatch) bool { return p.fields[e.Field].And(e.Mask) != e.Value }

@@ -8,7 +8,7 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/flows/trace"
 )
 
-// Bounds of the search for a packet, per suspicion.
+// Bounds of the search for a packet, per suspicion and ingress.
 const (
 	maxWays  = 2000   // through the tables
 	maxSteps = 20_000 // to find a packet that no higher flow takes
@@ -38,7 +38,7 @@ func (c *confirmer) confirm(rep *Report, f finding) error {
 		if blamed[b] {
 			continue
 		}
-		h := &hunt{c: c, f: &f, s: s, steps: maxSteps, ways: maxWays}
+		h := &hunt{c: c, f: &f, s: s}
 		switch h.run() {
 		case found:
 			blamed[b] = true
@@ -69,6 +69,7 @@ type hunt struct {
 	f      *finding
 	s      *suspicion
 	g      *ingress
+	from   int    // its number
 	leads  []bool // nodes from which the suspicious one is reached
 	steps  int
 	ways   int
@@ -89,7 +90,8 @@ func (h *hunt) run() outcome {
 	h.lead()
 	result := nothing
 	for _, i := range h.s.from {
-		h.g = &h.f.x.ingresses[i]
+		h.g, h.from = &h.f.x.ingresses[i], int(i)
+		h.steps, h.ways = maxSteps, maxWays
 		st := h.g.state.clone()
 		switch h.walk(h.g.node, way{&st, newExact(h.f.x.p, &st)}, 0) {
 		case found:
@@ -146,11 +148,12 @@ func (h *hunt) walk(i int32, w way, depth int) outcome {
 	var above []*row
 	for k := range n.alts {
 		a := &n.alts[k]
-		if a.row == nil {
+		hop := a.hop(h.from)
+		if hop == nil {
 			continue
 		}
 		target := i == h.s.node && int32(k) == h.s.alt
-		onward := slices.ContainsFunc(a.next, func(to int32) bool { return h.leads[to] })
+		onward := slices.ContainsFunc(hop.next, func(to int32) bool { return h.leads[to] })
 		if target || onward {
 			took := w.clone()
 			higher := above
@@ -158,7 +161,7 @@ func (h *hunt) walk(i int32, w way, depth int) outcome {
 				higher = higher[:len(higher)-1]
 			}
 			if took.e.take(a.row, higher) {
-				got := h.takes(a, took, target, depth)
+				got := h.takes(a.row, hop, took, target, depth)
 				if got == found {
 					return found
 				}
@@ -173,21 +176,21 @@ func (h *hunt) walk(i int32, w way, depth int) outcome {
 }
 
 // takes goes on with the packets that an alternative takes.
-func (h *hunt) takes(a *alt, w way, target bool, depth int) outcome {
+func (h *hunt) takes(r *row, hop *hop, w way, target bool, depth int) outcome {
 	result := nothing
 	if target {
 		if result = h.pick(w.e); result == found {
 			return found
 		}
 	}
-	for _, r := range a.row.wants {
-		w.st.at[r.slot] = w.st.at[r.slot].and(r.tern)
+	for _, x := range r.wants {
+		w.st.at[x.slot] = w.st.at[x.slot].and(x.tern)
 	}
-	on := follow(h.f.x.p, a.row.flow, w)
-	if len(on) != len(a.next) {
+	on := follow(h.f.x.p, r.flow, w)
+	if len(on) != len(hop.next) {
 		return tooMuch // a bucket sends copies on
 	}
-	for i, to := range a.next {
+	for i, to := range hop.next {
 		if !h.leads[to] {
 			continue
 		}

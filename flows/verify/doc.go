@@ -5,10 +5,11 @@
 //
 // Sets of packets are ternary vectors, a value and a mask for each field that any flow
 // looks at. From each (port, VLAN) and each (tunnel, key) they are followed through the
-// tables of one switch; sets that agree in all that the tables ahead can see are one
-// set. What leaves by a tunnel is only held against its network's key: the switch at
-// the other end is proved from that key on. So hosts are independent of each other, are
-// done in parallel, and cost what they have of flows.
+// tables of one switch. Sets that agree in all that the tables ahead can see are one
+// set; so are those that differ in nothing but the port of their packets, which a set
+// has beside it. What leaves by a tunnel is only held against its network's key: the
+// switch at the other end is proved from that key on. So hosts are independent of each
+// other, are done in parallel, and cost what they have of flows.
 //
 // Sets are at most made too large, so that what is proved holds. What may be wrong is
 // made exact: the way that leads there is followed back with all flows of higher

@@ -30,7 +30,7 @@ func newExact(p *program, s *state) *exact {
 		e.at[i] = origin{tern: t, from: slot(i)}
 	}
 	if s.except != nil {
-		for v := range s.except.values {
+		for _, v := range s.except.values {
 			e.not = append(e.not, []want{{s.except.slot, tern{flows.U(v), ones(s.except.bits)}}})
 		}
 	}

@@ -2,8 +2,11 @@ package verify
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/ofctl-lab/ofctl-lab/flows"
 	"github.com/ofctl-lab/ofctl-lab/flows/trace"
@@ -14,6 +17,10 @@ type spot struct {
 	host string
 	port uint32
 	vlan int
+}
+
+func (s spot) compare(o spot) int {
+	return cmp.Or(cmp.Compare(s.host, o.host), cmp.Compare(s.port, o.port), cmp.Compare(s.vlan, o.vlan))
 }
 
 // assay is what a trace shows of one packet.
@@ -38,8 +45,9 @@ func (h *hunt) harm(hop *trace.Hop, p *trace.Packet) (Kind, string, bool) {
 		return 0, "", false
 	}
 	a := &assay{h: h, sent: p}
-	for at, n := range a.hop(hop, h.g.tunnel) {
-		if n > 1 {
+	ends := a.hop(hop, h.g.tunnel)
+	for _, at := range slices.SortedFunc(maps.Keys(ends), spot.compare) {
+		if n := ends[at]; n > 1 {
 			a.note(Duplicate, "port %s on host %s gets %d copies", a.portName(at.host, at.port), at.host, n)
 		}
 	}

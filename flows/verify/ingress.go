@@ -2,6 +2,8 @@ package verify
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 
 	"github.com/ofctl-lab/ofctl-lab/flows"
 )
@@ -90,50 +92,50 @@ func (v *verifier) ingresses(x *explorer, s *site) {
 	if local := s.places[flows.PortLocal]; local.port.Name == "LOCAL" && len(local.vlans) == 0 {
 		in.port(local)
 	}
-	keys := x.keys()
+	keys := x.p.keys()
 	for i := range s.h.Tunnels {
 		t := &s.h.Tunnels[i]
-		known := map[uint64]bool{}
+		var known []uint64
 		for _, k := range keys {
 			if n, ok := v.byKey[tunnelKey{t.Encap, k}]; ok {
-				known[k] = true
-				in.tunnel(t, &k, n)
+				known = append(known, k)
+				in.tunnel(t, k, n)
 			}
 		}
 		in.otherKeys(t, known)
 	}
 }
 
-// keys are the tunnel keys that flows match.
-func (x *explorer) keys() []uint64 {
-	s := x.p.slots[flows.TunID]
+// keys are the tunnel keys that flows match, ascending.
+func (p *program) keys() []uint64 {
+	s := p.slots[flows.TunID]
 	var keys []uint64
-	seen := map[uint64]bool{}
-	for _, t := range x.p.tables {
+	for _, t := range p.tables {
 		if t == nil {
 			continue
 		}
 		for i := range t.rows {
-			if k, ok := t.rows[i].exactly(s, flows.TunID); ok && !seen[k] {
-				seen[k] = true
+			if k, ok := t.rows[i].exactly(s, flows.TunID); ok {
 				keys = append(keys, k)
 			}
 		}
 	}
-	return keys
+	slices.Sort(keys)
+	return slices.Compact(keys)
 }
 
 // builder makes the ingresses of a switch.
 type builder struct {
 	x       *explorer
 	zero    state
-	excepts uint16
+	excepts []*except // each with other values
+	index   interner
 }
 
 // add adds packets, and those among them that have a second tag by themselves: when the
 // first one is taken off, they leave with a VLAN ID that no lookup has seen.
 func (b *builder) add(g ingress) {
-	b.x.ingresses = append(b.x.ingresses, g)
+	b.x.enter(g)
 	vid, kind := b.x.p.slots[flows.VLANVID], b.x.p.slots[flows.EthType]
 	if !g.state.at[vid].agrees(hasTag) {
 		return
@@ -141,18 +143,35 @@ func (b *builder) add(g ingress) {
 	for _, t := range tagTypes {
 		two := g
 		two.name += ", above another tag"
-		two.state = g.state.clone()
+		two.state.at = b.x.terns.keep(g.state.at)
 		two.state.at[vid] = g.state.at[vid].and(hasTag)
 		two.state.at[kind] = tern{flows.U(t), flows.EthType.FullMask()}
 		two.state.flags |= nested
-		b.x.ingresses = append(b.x.ingresses, two)
+		b.x.enter(two)
 	}
 }
 
 // known is the state of packets that come in by a port.
 func (b *builder) known(port uint32) state {
-	st := b.zero.clone()
+	st := b.zero
+	st.at = b.x.terns.keep(b.zero.at)
 	st.at[b.x.p.slots[flows.InPort]] = tern{flows.U(uint64(port)), flows.InPort.FullMask()}
+	return st
+}
+
+// but is st without values of a slot, which are ascending.
+func (b *builder) but(st state, s slot, values []uint64) state {
+	h := uint64(s)
+	for _, v := range values {
+		h = hash(h, flows.U(v))
+	}
+	n, fresh := b.index.number(h, func(n int32) bool {
+		return b.excepts[n].slot == s && slices.Equal(b.excepts[n].values, values)
+	})
+	if fresh {
+		b.excepts = append(b.excepts, &except{slot: s, bits: b.x.p.fields[s].Bits(), values: values, id: uint32(n + 1)})
+	}
+	st.except = b.excepts[n]
 	return st
 }
 
@@ -162,26 +181,27 @@ func (b *builder) port(p *place) {
 	st := b.known(n)
 	st.at[vid], st.at[pcp] = tern{m: flows.VLANVID.FullMask()}, tern{m: flows.VLANPCP.FullMask()}
 	b.add(ingress{name: p.port.Name + ", untagged", port: n, network: p.network(0), state: st})
-	named := map[uint64]bool{}
-	vlans := map[uint16]bool{0: true}
+	vlans := append(make([]uint16, 0, 1+len(p.vlans)), 0)
 	for v := range p.vlans {
-		vlans[v] = true
+		if v != 0 {
+			vlans = append(vlans, v)
+		}
 	}
-	for v := range vlans {
+	slices.Sort(vlans)
+	tags := make([]uint64, len(vlans))
+	for i, v := range vlans {
+		tags[i] = tagPresent | uint64(v)
 		st := b.known(n)
-		st.at[vid] = tern{flows.U(tagPresent | uint64(v)), flows.VLANVID.FullMask()}
-		named[tagPresent|uint64(v)] = true
-		b.add(ingress{name: fmt.Sprintf("%s, VLAN %d", p.port.Name, v), port: n, vlan: int(v), network: p.network(v), state: st})
+		st.at[vid] = tern{flows.U(tags[i]), flows.VLANVID.FullMask()}
+		b.add(ingress{name: p.port.Name + ", VLAN " + strconv.Itoa(int(v)), port: n, vlan: int(v), network: p.network(v), state: st})
 	}
 	st = b.known(n)
 	st.at[vid] = tern{flows.U(tagPresent), flows.U(tagPresent)}
-	b.excepts++
-	st.except = &except{slot: vid, bits: flows.VLANVID.Bits(), values: named, id: b.excepts}
 	other := nobody
 	if p.wire {
 		other = p.whole
 	}
-	b.add(ingress{name: p.port.Name + ", any other VLAN", port: n, vlan: -1, network: other, state: st})
+	b.add(ingress{name: p.port.Name + ", any other VLAN", port: n, vlan: -1, network: other, state: b.but(st, vid, tags)})
 }
 
 func (b *builder) arrives(t *Tunnel) state {
@@ -192,16 +212,14 @@ func (b *builder) arrives(t *Tunnel) state {
 	return st
 }
 
-func (b *builder) tunnel(t *Tunnel, key *uint64, network int32) {
+func (b *builder) tunnel(t *Tunnel, key uint64, network int32) {
 	st := b.arrives(t)
-	st.at[b.x.p.slots[flows.TunID]] = tern{flows.U(*key), flows.TunID.FullMask()}
-	b.add(ingress{name: fmt.Sprintf("%s, key %d", t.Name, *key), port: t.Number, key: key, tunnel: true, network: network, state: st})
+	st.at[b.x.p.slots[flows.TunID]] = tern{flows.U(key), flows.TunID.FullMask()}
+	b.add(ingress{name: fmt.Sprintf("%s, key %d", t.Name, key), port: t.Number, key: &key, tunnel: true, network: network, state: st})
 }
 
-func (b *builder) otherKeys(t *Tunnel, known map[uint64]bool) {
-	st := b.arrives(t)
-	st.at[b.x.p.slots[flows.TunID]] = tern{}
-	b.excepts++
-	st.except = &except{slot: b.x.p.slots[flows.TunID], bits: flows.TunID.Bits(), values: known, id: b.excepts}
-	b.add(ingress{name: t.Name + ", a key of no network here", port: t.Number, tunnel: true, network: nobody, state: st})
+func (b *builder) otherKeys(t *Tunnel, known []uint64) {
+	st, id := b.arrives(t), b.x.p.slots[flows.TunID]
+	st.at[id] = tern{}
+	b.add(ingress{name: t.Name + ", a key of no network here", port: t.Number, tunnel: true, network: nobody, state: b.but(st, id, known)})
 }

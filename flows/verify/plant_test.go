@@ -147,6 +147,10 @@ var plants = []planted{
 	{name: "a copy to the sender", want: "duplicate", says: "sender", text: "table=60,priority=500,reg0=RED,reg1=0,dl_dst=ff:ff:ff:ff:ff:ff,in_port=1 actions=in_port"},
 	{name: "a copy to the sender by resubmit", want: "duplicate", says: "sender",
 		text: "table=60,priority=500,reg0=RED,reg1=0,dl_dst=ff:ff:ff:ff:ff:ff,in_port=1 actions=resubmit(,61)\ntable=61,priority=1 actions=in_port"},
+	{name: "a copy to the sender's own port, in_port taken away", want: "duplicate", says: "sender",
+		text: "table=60,priority=500,reg0=RED,reg1=0,dl_dst=ff:ff:ff:ff:ff:ff,in_port=1 actions=load:0->OXM_OF_IN_PORT[0..15],output:1"},
+	{name: "back into its own network's tunnel, in_port taken away", want: "loop", says: "leaves host host0 by one to",
+		text: "table=60,priority=500,reg0=RED,reg1=1,dl_dst=ff:ff:ff:ff:ff:ff actions=load:0->OXM_OF_IN_PORT[0..15],set_field:100->tun_id,set_field:192.168.200.2->tun_dst,output:10001"},
 
 	{name: "a foreign flow that drops", text: "cookie=1,table=0,priority=500,in_port=1,dl_type=0x0800 actions=drop", want: "undeclared", says: "cookie", strict: true},
 	{name: "a foreign flow that nothing reaches", text: "cookie=1,table=0,priority=35,in_port=1 actions=drop", want: "proved", strict: true},
@@ -343,5 +347,24 @@ func TestOverIPv6(t *testing.T) {
 		if r := verified(t, plantIn(t, s, p)); summary(r) != p.want {
 			t.Errorf("%s: got %s, want %s: %s", p.text, summary(r), p.want, show(r))
 		}
+	}
+}
+
+// TestSecondTunnelPort: a loop needs no other encapsulation.
+func TestSecondTunnelPort(t *testing.T) {
+	f, err := flows.ParseFlow("in_port=10,tun_id=1 actions=set_field:192.0.2.2->tun_dst,output:11")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Overlay{
+		Networks: []Network{{"n", "gre", 1}},
+		Hosts: []Host{
+			{Name: "a", TEPs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Tunnels: []Tunnel{{10, "gre1", "gre"}, {11, "gre2", "gre"}},
+				State: flows.Flat(&flows.Part{Flows: []*flows.Flow{f}})},
+			{Name: "b", TEPs: []netip.Addr{netip.MustParseAddr("192.0.2.2")}, State: flows.Flat(&flows.Part{})},
+		},
+	}
+	if r := verified(t, o); summary(r) != "loop" {
+		t.Errorf("got %s: %s", summary(r), show(r))
 	}
 }

@@ -1,6 +1,10 @@
 package verify
 
-import "github.com/ofctl-lab/ofctl-lab/flows"
+import (
+	"slices"
+
+	"github.com/ofctl-lab/ofctl-lab/flows"
+)
 
 // reread forgets what the datapath may find otherwise when it reads a packet anew, as it
 // does behind the connection tracker and for the hash of a select group: the headers
@@ -32,22 +36,35 @@ func (m *machine) entering() {
 }
 
 // selects notes that a select group has the frame read anew.
-func (m *machine) selects(g *flows.Group) {
-	if g != nil && g.Type == flows.GroupSelect {
+func (m *machine) selects(g *group) {
+	if g != nil && g.rereads {
 		m.s.flags |= stale
 	}
 }
 
-// rereadBy reports whether an action has packets read anew, by itself or by a group.
-func (p *program) rereadBy(as []flows.Action) bool {
-	for _, a := range as {
-		switch a := a.(type) {
-		case flows.CT:
-			return true
-		case flows.ToGroup:
-			if g := p.groups[a.ID]; g != nil && g.Type == flows.GroupSelect {
+// rereadsAny reports whether some flow has packets read anew by the datapath, by itself or
+// by a group.
+func (p *program) rereadsAny() bool {
+	reread := func(as []flows.Action) bool {
+		return slices.ContainsFunc(as, func(a flows.Action) bool {
+			switch a := a.(type) {
+			case flows.CT:
 				return true
+			case flows.ToGroup:
+				g := p.groups[a.ID]
+				return g != nil && g.rereads
 			}
+			return false
+		})
+	}
+	for i := range p.rows {
+		if f := p.rows[i].flow; f != nil && reread(f.Apply) {
+			return true
+		}
+	}
+	for _, g := range p.groups {
+		if slices.ContainsFunc(g.buckets, reread) {
+			return true
 		}
 	}
 	return false

@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"slices"
+
 	"github.com/ofctl-lab/ofctl-lab/flows"
 )
 
@@ -31,9 +33,17 @@ type state struct {
 // except says which whole values a slot does not have.
 type except struct {
 	slot   slot
-	bits   uint16 // of the field, at most 64
-	values map[uint64]bool
-	id     uint16 // from 1 on, other for other values
+	bits   uint16   // of the field, at most 64
+	values []uint64 // ascending
+	id     uint32   // from 1 on, other for other values
+}
+
+// number is the id, 0 when there is none.
+func (e *except) number() uint32 {
+	if e == nil {
+		return 0
+	}
+	return e.id
 }
 
 func (s *state) clone() state {
@@ -42,8 +52,19 @@ func (s *state) clone() state {
 	return c
 }
 
-// meets reports whether some packet of the set meets a row's wants, and whether all do.
-func (s *state) meets(r *row) (some, all bool) {
+// same reports whether the same is known of some slots.
+func (s *state) same(o *state, of []slot) bool {
+	for _, i := range of {
+		if s.at[i] != o.at[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// meets reports whether some packet of the set meets a row's wants, and whether all do;
+// but for what it wants of a hidden slot, of which s knows nothing.
+func (s *state) meets(r *row, hidden slot) (some, all bool) {
 	all = true
 	for i := range r.wants {
 		w := &r.wants[i]
@@ -51,7 +72,7 @@ func (s *state) meets(r *row) (some, all bool) {
 		if !have.agrees(w.tern) {
 			return false, false
 		}
-		if all && !have.within(w.tern) {
+		if all && w.slot != hidden && !have.within(w.tern) {
 			all = false
 		}
 		if s.except != nil && s.except.slot == w.slot && s.except.takes(have.and(w.tern)) {
@@ -63,7 +84,11 @@ func (s *state) meets(r *row) (some, all bool) {
 
 // takes reports whether a value is known whole and is one that the slot does not have.
 func (e *except) takes(t tern) bool {
-	return t.m.Lo == ^uint64(0)>>(64-e.bits) && e.values[t.v.Lo]
+	if t.m.Lo != ^uint64(0)>>(64-e.bits) {
+		return false
+	}
+	_, one := slices.BinarySearch(e.values, t.v.Lo)
+	return one
 }
 
 // machine executes actions on a state. It is the same for sets that were made too

@@ -32,6 +32,35 @@ type suspects struct {
 	x     *explorer
 	list  []*suspicion
 	index map[suspectKey]*suspicion
+
+	members map[int32]bitset // the ingresses of each network
+	guests  bitset           // the ingresses that are no tunnel's
+	orderly map[exit]bitset  // see fine
+	odd     bitset
+	copied  copied
+}
+
+// exit is what counts of a route that has no fault.
+type exit struct {
+	network int32
+	tunnel  bool
+}
+
+func newSuspects(v *verifier, s *site, x *explorer) *suspects {
+	u := &suspects{v: v, s: s, x: x, index: map[suspectKey]*suspicion{}, members: map[int32]bitset{},
+		orderly: map[exit]bitset{}, copied: copied{last: map[where]int32{}}}
+	u.guests, u.odd = x.none(), x.none()
+	for i := range x.ingresses {
+		g := &x.ingresses[i]
+		if u.members[g.network] == nil {
+			u.members[g.network] = x.none()
+		}
+		u.members[g.network].set(i)
+		if !g.tunnel {
+			u.guests.set(i)
+		}
+	}
+	return u
 }
 
 func (u *suspects) add(k Kind, at suspectKey, from int, f *flows.Flow) {
@@ -54,36 +83,67 @@ func (u *suspects) look() {
 			a := &n.alts[ai]
 			at := suspectKey{node: int32(ni), alt: int32(ai)}
 			if a.row != nil && a.row.broken != "" {
-				for g := range u.x.ingresses {
-					if n.from.has(g) {
-						u.add(Undeclared, at, g, a.row.flow)
-					}
+				for g := range a.from.each {
+					u.add(Undeclared, at, g, a.row.flow)
 				}
 			}
-			if len(a.events) == 0 {
-				continue
-			}
-			u.events(n, at, a)
-			if len(a.events) > 1 || len(a.next) > 0 {
-				u.copies(n, at, a)
+			for i := range a.hops {
+				u.hop(at, &a.hops[i])
 			}
 		}
 	}
 }
 
-func (u *suspects) events(n *node, at suspectKey, a *alt) {
-	for i := range a.events {
-		e := &a.events[i]
-		at.port = e.port
-		r := u.v.route(u.s, e)
-		for g := range u.x.ingresses {
-			if n.from.has(g) {
-				if k, bad := u.judge(&u.x.ingresses[g], e, r); bad {
-					u.add(k, at, g, e.flow)
-				}
+func (u *suspects) hop(at suspectKey, h *hop) {
+	for i := range h.events {
+		u.event(at, &h.events[i], h.from)
+	}
+	if len(h.events) > 1 || len(h.events) > 0 && len(h.next) > 0 {
+		u.copies(at, h)
+	}
+}
+
+func (u *suspects) event(at suspectKey, e *event, from bitset) {
+	at.port = e.port
+	r := u.v.route(u.s, e)
+	copy(u.odd, from)
+	if !e.throughPort {
+		u.odd.without(u.fine(r))
+		for own, g := u.x.spans[e.port], u.x.spans[e.port].first; g < own.end; g++ {
+			if from.has(g) {
+				u.odd.set(g)
 			}
 		}
 	}
+	for g := range u.odd.each {
+		if k, bad := u.judge(&u.x.ingresses[g], e, r); bad {
+			u.add(k, at, g, e.flow)
+		}
+	}
+}
+
+// fine is ingresses for which judge finds nothing, as long as their packets do not
+// leave by the port that they came in by.
+func (u *suspects) fine(r route) bitset {
+	if r.fault || r.network == nobody {
+		return nil
+	}
+	k := exit{r.network, r.tunnel != nil}
+	b := u.orderly[k]
+	if b != nil {
+		return b
+	}
+	b = u.x.none()
+	for n, m := range u.members {
+		if n == r.network || u.v.allowed(n, r.network) {
+			b.or(m)
+		}
+	}
+	if r.tunnel != nil {
+		b.and(u.guests)
+	}
+	u.orderly[k] = b
+	return b
 }
 
 // route is where an event leads, as far as that does not depend on where the packet
@@ -183,77 +243,110 @@ func (u *suspects) judge(g *ingress, e *event, r route) (Kind, bool) {
 // sends nothing then.
 func toItself(g *ingress, e *event) bool { return g.tunnel && !e.readdressed }
 
-// copies looks for two copies of one packet in the same place.
-func (u *suspects) copies(n *node, at suspectKey, a *alt) {
-	type where struct {
-		port uint32
-		peer *Host // behind a tunnel
+// where copies of one packet are in the same place.
+type where struct {
+	port uint32
+	peer *Host // behind a tunnel
+}
+
+// copied is the copies of one packet, each with the one before it in the same place.
+type copied struct {
+	last map[where]int32
+	list []struct {
+		e      *event
+		before int32
 	}
-	seen := make(map[where][]*event, len(a.events))
-	spot := func(e *event) where {
-		w := where{port: e.port}
-		if u.s.tunnels[e.port] != nil {
-			w.port = 0
-			w.peer = u.v.teps[ipv4(e.dst4.v)]
-			if e.dst4.v.IsZero() {
-				w.peer = u.v.teps[ipv6(e.dst6.v)]
-			}
-		}
-		return w
+}
+
+func (u *suspects) where(e *event) where {
+	if u.s.tunnels[e.port] == nil {
+		return where{port: e.port}
 	}
+	if e.dst4.v.IsZero() {
+		return where{peer: u.v.teps[ipv6(e.dst6.v)]}
+	}
+	return where{peer: u.v.teps[ipv4(e.dst4.v)]}
+}
+
+// meets reports whether a copy may be where another one is already.
+func (c *copied) meets(e *event, w where) bool {
 	same := func(a, b int) bool { return a == b || a < 0 || b < 0 }
-	meet := func(e *event) {
-		w := spot(e)
-		for _, was := range seen[w] {
-			apart := was.choice != 0 && was.choice == e.choice && was.bucket != e.bucket
-			if !apart && (w.peer != nil || same(was.vlan(), e.vlan())) {
-				u.twice(n, at, e)
-				return
-			}
+	for i := c.last[w]; i > 0; i = c.list[i-1].before {
+		was := c.list[i-1].e
+		apart := was.choice != 0 && was.choice == e.choice && was.bucket != e.bucket
+		if !apart && (w.peer != nil || same(was.vlan(), e.vlan())) {
+			return true
 		}
 	}
-	note := func(e *event) { seen[spot(e)] = append(seen[spot(e)], e) }
-	for i := range a.events {
-		meet(&a.events[i])
-		note(&a.events[i])
+	return false
+}
+
+func (c *copied) add(e *event, w where) {
+	c.list = append(c.list, struct {
+		e      *event
+		before int32
+	}{e, c.last[w]})
+	c.last[w] = int32(len(c.list))
+}
+
+// copies looks for two copies of one packet in the same place.
+func (u *suspects) copies(at suspectKey, h *hop) {
+	c := &u.copied
+	clear(c.last)
+	c.list = c.list[:0]
+	for i := range h.events {
+		e := &h.events[i]
+		w := u.where(e)
+		if c.meets(e, w) {
+			u.twice(at, e, h.from)
+		}
+		c.add(e, w)
 	}
 	// Copies that go on may end where those ended that left before.
-	for _, next := range a.next {
-		behind := u.behind(next)
+	for _, next := range h.next {
+		behind := u.behind(next, h.from)
 		for _, e := range behind {
-			meet(e)
+			if c.meets(e, u.where(e)) {
+				u.twice(at, e, h.from)
+			}
 		}
 		for _, e := range behind {
-			note(e)
+			c.add(e, u.where(e))
 		}
 	}
 }
 
 // twice suspects that a port gets a second copy by e.
-func (u *suspects) twice(n *node, at suspectKey, e *event) {
+func (u *suspects) twice(at suspectKey, e *event, from bitset) {
 	at.port = e.port
-	for g := range u.x.ingresses {
+	for g := range from.each {
 		in := &u.x.ingresses[g]
-		if n.from.has(g) && (e.moved || e.port != in.port) && !(u.s.tunnels[e.port] != nil && toItself(in, e)) {
+		if (e.moved || e.port != in.port) && !(u.s.tunnels[e.port] != nil && toItself(in, e)) {
 			u.add(Duplicate, at, g, e.flow)
 		}
 	}
 }
 
-// behind is everything that may leave from a node on.
-func (u *suspects) behind(start int32) (events []*event) {
+// behind is everything that may leave of packets from some ingresses, from a node on.
+func (u *suspects) behind(start int32, from bitset) (events []*event) {
 	done := map[int32]bool{start: true}
 	for queue := []int32{start}; len(queue) > 0; queue = queue[1:] {
 		n := u.x.nodes[queue[0]]
 		for k := range n.alts {
-			for j := range n.alts[k].events {
-				events = append(events, &n.alts[k].events[j])
-			}
-		}
-		for _, next := range n.next {
-			if !done[next] {
-				done[next] = true
-				queue = append(queue, next)
+			for i := range n.alts[k].hops {
+				h := &n.alts[k].hops[i]
+				if !h.from.meets(from) {
+					continue
+				}
+				for j := range h.events {
+					events = append(events, &h.events[j])
+				}
+				for _, next := range h.next {
+					if !done[next] {
+						done[next] = true
+						queue = append(queue, next)
+					}
+				}
 			}
 		}
 	}

@@ -42,13 +42,9 @@ func Verify(o Overlay) (*Report, error) {
 	for _, f := range found {
 		rep.Hosts++
 		rep.Flows += f.site.h.State.NumFlows()
-		for i := range f.x.ingresses {
-			if f.x.ingresses[i].state.flags&nested == 0 { // it is a part of the one before
-				rep.Ingresses++
-			}
-		}
-		rep.Classes += f.x.classes
-		for _, why := range f.x.order {
+		rep.Ingresses += f.ingresses
+		rep.Classes += f.classes
+		for _, why := range f.doubts {
 			rep.Doubts = append(rep.Doubts, Doubt{f.site.h.Name, why})
 		}
 		if err := c.confirm(rep, f); err != nil {
@@ -96,9 +92,12 @@ func newVerifier(o *Overlay, rep *Report) (*verifier, error) {
 
 // finding is what was found on one host.
 type finding struct {
-	site *site
-	x    *explorer
-	list []*suspicion
+	site      *site
+	ingresses int
+	classes   int
+	doubts    []string
+	list      []*suspicion
+	x         *explorer
 }
 
 // explore does all hosts that have a State, some at a time, and returns them in order.
@@ -114,8 +113,15 @@ func (v *verifier) explore() []finding {
 	workers := min(max(1, v.o.Workers), max(1, len(found)))
 	for range workers {
 		go func() {
+			x := &explorer{}
 			for i := range next {
-				found[i] = v.host(hosts[i])
+				f := v.hostWith(x, hosts[i])
+				if len(f.list) > 0 {
+					x = &explorer{}
+				} else {
+					f.x = nil
+				}
+				found[i] = f
 			}
 			done <- true
 		}()
@@ -130,17 +136,24 @@ func (v *verifier) explore() []finding {
 	return found
 }
 
-func (v *verifier) host(h *Host) finding {
-	x := &explorer{p: newProgram(h, v.o), h: h, index: map[string]int32{}, doubts: map[string]bool{}}
+func (v *verifier) host(h *Host) finding { return v.hostWith(&explorer{}, h) }
+
+// hostWith does a host with an explorer, which the finding needs only if there is
+// something to confirm.
+func (v *verifier) hostWith(x *explorer, h *Host) finding {
+	x.begin(h, v.o)
 	s := v.sites[h]
 	v.ingresses(x, s)
 	x.run()
-	u := &suspects{v: v, s: s, x: x, index: map[suspectKey]*suspicion{}}
+	u := newSuspects(v, s, x)
 	u.look()
-	if len(u.list) == 0 {
-		x.nodes, x.index = nil, nil // nothing will ask for them
+	f := finding{site: s, x: x, classes: x.classes, doubts: x.order, list: u.list}
+	for i := range x.ingresses {
+		if x.ingresses[i].state.flags&nested == 0 { // it is a part of the one before
+			f.ingresses++
+		}
 	}
-	return finding{s, x, u.list}
+	return f
 }
 
 // network is all switches for the interpreter.

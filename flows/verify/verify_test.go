@@ -127,12 +127,14 @@ func TestWhatIsCompiledIsProved(t *testing.T) {
 	}
 }
 
-// BenchmarkVerify is of random overlays whose hosts have about 1,000 flows each.
+// BenchmarkVerify is of random overlays whose hosts have about 1,000 flows each, and of
+// others that would show where the cost is more than that of the flows: a network with
+// many ports, on many hosts or on one, and many networks on one host.
 func BenchmarkVerify(b *testing.B) {
-	for _, s := range []shape{{2, 6, 90}, {20, 80, 440}, {100, 400, 2000}} {
+	for _, s := range []shape{{2, 6, 90}, {20, 80, 440}, {100, 400, 2000}, {100, 1, 1000}, {1, 1, 500}, {1, 100, 500}} {
 		o := overlay(b, random(s, 1))
 		o.Workers = runtime.GOMAXPROCS(0)
-		b.Run(fmt.Sprintf("hosts=%d", s.hosts), func(b *testing.B) {
+		b.Run(fmt.Sprintf("hosts=%d/networks=%d/ports=%d", s.hosts, s.networks, s.ports), func(b *testing.B) {
 			b.ReportAllocs()
 			var r *Report
 			for b.Loop() {
@@ -142,6 +144,7 @@ func BenchmarkVerify(b *testing.B) {
 			}
 			b.ReportMetric(float64(r.Flows)/float64(r.Hosts), "flows/host")
 			b.ReportMetric(float64(r.Classes), "classes")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(r.Flows), "ns/flow")
 		})
 	}
 }
