@@ -107,12 +107,12 @@ type proving struct {
 	was verify.Report // of the first sample
 }
 
-func (p *proving) prove(context.Context) (harness.Sample, error) {
+func (p *proving) prove(ctx context.Context) (harness.Sample, error) {
 	o := p.overlay()
 	o.Workers = runtime.GOMAXPROCS(0)
 	var r *verify.Report
 	elapsed, cpu, err := timed(ownCPU, func() (err error) {
-		r, err = verify.Verify(o)
+		r, err = verify.Verify(ctx, o)
 		return err
 	})
 	if err != nil {

@@ -80,7 +80,7 @@ func (a *app) verify(cmd *cobra.Command, o verifyOptions, hosts []string) error 
 	if err != nil {
 		return err
 	}
-	v, err := explain.Verify(p.overlay, p.read, runtime.GOMAXPROCS(0))
+	v, err := explain.Verify(cmd.Context(), p.overlay, p.read, runtime.GOMAXPROCS(0))
 	if err != nil {
 		return err
 	}

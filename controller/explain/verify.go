@@ -2,6 +2,7 @@ package explain
 
 import (
 	"cmp"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -25,13 +26,13 @@ type Reading struct {
 // Verify proves of what the switches hold that networks are apart, or finds packets that
 // show that they are not. Hosts without a Reading are not judged, and only the ends of
 // their tunnels count; one that could not be read is a doubt. workers is how many hosts
-// are done at a time. The error says where the overlay contradicts itself.
-func Verify(o *Overlay, read map[string]Reading, workers int) (*Verification, error) {
+// are done at a time. The error says where the overlay contradicts itself, or that ctx has ended.
+func Verify(ctx context.Context, o *Overlay, read map[string]Reading, workers int) (*Verification, error) {
 	c := &claims{o: o, read: read, out: &Verification{Networks: len(o.Networks), Violations: []Violation{}, Doubts: []Doubt{}}}
 	in := c.overlay()
 	in.Workers = workers
 	start := time.Now()
-	rep, err := verify.Verify(in)
+	rep, err := verify.Verify(ctx, in)
 	if err != nil {
 		return nil, err
 	}

@@ -85,7 +85,7 @@ func (t *Tables) plant(tt *testing.T, text string) {
 
 func verified(t *testing.T, o *Overlay, read map[string]Reading) *Verification {
 	t.Helper()
-	v, err := Verify(o, read, 1)
+	v, err := Verify(t.Context(), o, read, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -14,13 +15,22 @@ const (
 	maxSteps = 20_000 // to find a packet that no higher flow takes
 )
 
+// maxEffort bounds the search on one host: a way counts 1, a packet that is tried tried.
+// It takes seconds.
+const (
+	maxEffort = 1 << 19
+	tried     = 50
+)
+
 // confirmer looks for the packets behind suspicions.
 type confirmer struct {
 	v   *verifier
 	net *trace.Network // made when it is first needed
+	// effort is what is left of maxEffort for the host that is looked at.
+	effort int
 }
 
-func (c *confirmer) confirm(rep *Report, f finding) error {
+func (c *confirmer) confirm(ctx context.Context, rep *Report, f finding) error {
 	if len(f.list) > 0 && c.net == nil {
 		n, err := c.v.network()
 		if err != nil {
@@ -28,8 +38,17 @@ func (c *confirmer) confirm(rep *Report, f finding) error {
 		}
 		c.net = n
 	}
-	blamed := map[blame]bool{}
-	for _, s := range f.list {
+	c.effort = maxEffort
+	blamed, doubted := map[blame]bool{}, map[blame]bool{}
+	for i, s := range f.list {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if c.effort < 0 {
+			rep.Doubts = append(rep.Doubts, Doubt{f.site.h.Name,
+				fmt.Sprintf("of %d suspicions the last %d were not looked into: the search took too long", len(f.list), len(f.list)-i)})
+			break
+		}
 		// One packet for each fault of a flow is enough to see what is wrong with it.
 		b := blame{s.kind, s.flow, s.port}
 		if s.kind == Undeclared {
@@ -51,7 +70,10 @@ func (c *confirmer) confirm(rep *Report, f finding) error {
 		case nothing:
 			rep.Refuted++
 		default:
-			rep.Doubts = append(rep.Doubts, Doubt{f.site.h.Name, h.why()})
+			if !doubted[b] {
+				rep.Doubts = append(rep.Doubts, Doubt{f.site.h.Name, h.why()})
+			}
+			doubted[b] = true
 		}
 	}
 	return nil
@@ -140,7 +162,9 @@ func (w way) clone() way {
 
 // walk follows all ways from a node to the suspicious one.
 func (h *hunt) walk(i int32, w way, depth int) outcome {
-	if h.ways--; h.ways < 0 || depth > maxDepth {
+	h.ways--
+	h.c.effort--
+	if h.ways < 0 || h.c.effort < 0 || depth > maxDepth {
 		return tooMuch
 	}
 	n := h.f.x.nodes[i]
@@ -252,6 +276,7 @@ func entered(p *program, w way) way {
 
 // pick tries a packet of a set.
 func (h *hunt) pick(e *exact) outcome {
+	h.c.effort -= tried
 	cube := slices.Clone(e.cube)
 	not := make([][]want, 0, len(e.not))
 	for _, n := range e.not {

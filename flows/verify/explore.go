@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -104,10 +105,17 @@ func (x *explorer) doubt(format string, args ...any) {
 	}
 }
 
-// run explores from all ingresses. Tables are done in their order, so that all packets
+// Bounds of what is explored of a host: the sets of packets, which take about a kilobyte
+// each, and how often they are expanded. Compiled flows make fewer sets than they are.
+const (
+	maxNodes = 1 << 18
+	maxTurns = 4 * maxNodes
+)
+
+// run explores from all ingresses, until ctx ends. Tables are done in their order, so that all packets
 // that get to a node are known before it is expanded; it is expanded again if a flow sent
 // more of them back.
-func (x *explorer) run() {
+func (x *explorer) run(ctx context.Context) {
 	x.takes, x.covers = x.none(), x.none()
 	for i := range x.ingresses {
 		g := &x.ingresses[i]
@@ -116,7 +124,15 @@ func (x *explorer) run() {
 		x.arrive(g.node, x.takes)
 		clear(x.takes)
 	}
+	first := x.turn
 	for x.lowest = 0; x.lowest < len(x.waiting); {
+		if len(x.nodes) > maxNodes || x.turn-first > maxTurns {
+			x.doubt("its flows tell more than %d sets of packets apart: it was given up", maxNodes)
+			break
+		}
+		if x.turn%1024 == 0 && ctx.Err() != nil {
+			break
+		}
 		if i, any := x.waiting[x.lowest].get(); any {
 			x.expand(x.nodes[i])
 		} else {

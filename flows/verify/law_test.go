@@ -170,7 +170,7 @@ func TestIngressesApart(t *testing.T) {
 			t.Fatal(err)
 		}
 		h := &o.Hosts[len(o.Hosts)-1]
-		all := v.hostWith(every, h)
+		all := v.host(t.Context(), every, h)
 		titles := all.x.titles()
 		for i := range all.x.ingresses {
 			x.begin(h, &o)
@@ -180,7 +180,7 @@ func TestIngressesApart(t *testing.T) {
 			x.ingresses = nil
 			clear(x.spans)
 			x.enter(g)
-			x.run()
+			x.run(t.Context())
 			if got, want := all.x.found(i, titles), x.found(0, x.titles()); got != want {
 				t.Fatalf("seed %d: from %s: with others\n%s\nalone\n%s", seed, g.name, got, want)
 			}

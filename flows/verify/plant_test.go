@@ -289,12 +289,12 @@ func TestDeclarations(t *testing.T) {
 	}
 	o = plant(t, planted{})
 	o.Hosts[1].TEPs = o.Hosts[0].TEPs
-	if _, err := Verify(o); err == nil {
+	if _, err := Verify(t.Context(), o); err == nil {
 		t.Error("two hosts with one tunnel endpoint")
 	}
 	o = plant(t, planted{})
 	o.Hosts[1].Name = o.Hosts[0].Name
-	if _, err := Verify(o); err == nil {
+	if _, err := Verify(t.Context(), o); err == nil {
 		t.Error("two hosts with one name")
 	}
 }

@@ -147,7 +147,7 @@ func sendMany(t *testing.T, r *rand.Rand, o *Overlay, seed uint64) (sent int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := v.host(&o.Hosts[0])
+	f := v.host(t.Context(), &explorer{}, &o.Hosts[0])
 	for i := range f.x.ingresses {
 		g := &f.x.ingresses[i]
 		if g.vlan < 0 || g.tunnel && g.key == nil {
@@ -198,7 +198,7 @@ func TestProvedIsSoundWithAllFeatures(t *testing.T) {
 		}
 		findings := map[string]*finding{}
 		for i := range o.Hosts {
-			f := v.host(&o.Hosts[i])
+			f := v.host(t.Context(), &explorer{}, &o.Hosts[i])
 			findings[o.Hosts[i].Name] = &f
 		}
 		for range 400 {

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -29,15 +30,19 @@ func (v *verifier) byName(s string) int32 {
 	return nobody
 }
 
-// Verify proves the overlay, or finds what is wrong with it. The error says what is
-// wrong with o itself: names or tunnel endpoints that are there twice.
-func Verify(o Overlay) (*Report, error) {
+// Verify proves the overlay, or finds what is wrong with it. What it does for a host is
+// bounded; what is left then is a doubt. The error says what is wrong with o itself,
+// names or tunnel endpoints that are there twice, or that ctx has ended.
+func Verify(ctx context.Context, o Overlay) (*Report, error) {
 	rep := &Report{}
 	v, err := newVerifier(&o, rep)
 	if err != nil {
 		return nil, err
 	}
-	found := v.explore()
+	found := v.explore(ctx)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	c := &confirmer{v: v}
 	for _, f := range found {
 		rep.Hosts++
@@ -47,7 +52,7 @@ func Verify(o Overlay) (*Report, error) {
 		for _, why := range f.doubts {
 			rep.Doubts = append(rep.Doubts, Doubt{f.site.h.Name, why})
 		}
-		if err := c.confirm(rep, f); err != nil {
+		if err := c.confirm(ctx, rep, f); err != nil {
 			return nil, err
 		}
 	}
@@ -101,7 +106,7 @@ type finding struct {
 }
 
 // explore does all hosts that have a State, some at a time, and returns them in order.
-func (v *verifier) explore() []finding {
+func (v *verifier) explore(ctx context.Context) []finding {
 	var hosts []*Host
 	for i := range v.o.Hosts {
 		if h := &v.o.Hosts[i]; h.State != nil {
@@ -115,7 +120,7 @@ func (v *verifier) explore() []finding {
 		go func() {
 			x := &explorer{}
 			for i := range next {
-				f := v.hostWith(x, hosts[i])
+				f := v.host(ctx, x, hosts[i])
 				if len(f.list) > 0 {
 					x = &explorer{}
 				} else {
@@ -136,15 +141,13 @@ func (v *verifier) explore() []finding {
 	return found
 }
 
-func (v *verifier) host(h *Host) finding { return v.hostWith(&explorer{}, h) }
-
-// hostWith does a host with an explorer, which the finding needs only if there is
+// host does a host with an explorer, which the finding needs only if there is
 // something to confirm.
-func (v *verifier) hostWith(x *explorer, h *Host) finding {
+func (v *verifier) host(ctx context.Context, x *explorer, h *Host) finding {
 	x.begin(h, v.o)
 	s := v.sites[h]
 	v.ingresses(x, s)
-	x.run()
+	x.run(ctx)
 	u := newSuspects(v, s, x)
 	u.look()
 	f := finding{site: s, x: x, classes: x.classes, doubts: x.order, list: u.list}

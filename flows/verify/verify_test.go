@@ -56,7 +56,7 @@ func overlay(t testing.TB, s *topo.Snapshot) Overlay {
 
 func verified(t testing.TB, o Overlay) *Report {
 	t.Helper()
-	r, err := Verify(o)
+	r, err := Verify(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
