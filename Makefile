@@ -11,6 +11,7 @@ LAB     ?= configs/topologies/two-hosts.yaml
 BENCH   ?= all
 FUZZTIME ?= 10s
 TRACES  ?= 100000
+STEPS   ?= 10000
 
 STATICCHECK_VERSION := v0.7.0
 STATICCHECK := bin/tools/staticcheck-$(STATICCHECK_VERSION)/staticcheck
@@ -89,6 +90,10 @@ fuzz: ## fuzz every decoder and parser for FUZZTIME (10s) each
 .PHONY: differential
 differential: ## compare the interpreter with Open vSwitch on TRACES (100000) random packets and a fifth as many real frames
 	.ci/isolated go test -count=1 -v -timeout 60m -run OpenVSwitch ./flows/trace -traces $(TRACES) -frames $$(($(TRACES) / 5))
+
+.PHONY: churn
+churn: ## change a lab with real switches at random in STEPS (10000) steps, while all ports send; needs root
+	.ci/isolated go test -count=1 -v -timeout 120m -run '^TestChurn$$' ./cmd/ofctl-lab/e2e -churn.steps $(STEPS)
 
 .PHONY: bench
 bench: build bench-deps ## measure BENCH (all, or names) beside the peers into bench/results and docs/benchmarks.md; needs root

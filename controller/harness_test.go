@@ -73,7 +73,7 @@ func testConfig(dir string) *config.Config {
 	cfg.StateDir = dir
 	cfg.APISocket = filepath.Join(dir, "api.sock")
 	cfg.OpenFlowListen, cfg.OVSDBListen = "127.0.0.1:0", "127.0.0.1:0"
-	cfg.Settle, cfg.AuditInterval = 0, 0
+	cfg.Settle, cfg.AuditInterval, cfg.KeyLinger = 0, 0, 0
 	return cfg
 }
 

@@ -37,8 +37,8 @@ func (e Encap) firstAllocated() uint32 {
 }
 
 // RetiredKey is a tunnel key whose network gave it up. Hosts that have not been
-// told may still forward it to that network's ports, so no other network gets
-// it until Txn.ReleaseKeys.
+// told may still forward it to that network's ports, and frames with it may be on
+// their way, so no other network gets it until Txn.ReleaseKeys.
 type RetiredKey struct {
 	Encap   Encap  `json:"encap"`
 	Key     uint32 `json:"key"`
@@ -104,8 +104,8 @@ func (k *keyring) claim(n *Network) *Problem {
 			hosts = "every host (it was on " + strings.Join(r.Hosts, ", ") + ")"
 		}
 		p := &Problem{Object: object, Field: "key", Other: KindNetwork + " " + r.Network,
-			What: fmt.Sprintf("%s key %d was given up by network %s in revision %d, and hosts may still forward it", n.Encap, n.Key, r.Network, r.Revision),
-			Hint: "wait until " + hosts + " has dropped its flows and try again, or choose another key"}
+			What: fmt.Sprintf("%s key %d was given up by network %s in revision %d, and hosts may still forward it, or frames with it be on their way", n.Encap, n.Key, r.Network, r.Revision),
+			Hint: "wait until " + hosts + " has dropped its flows, and a few seconds longer, and try again; or choose another key"}
 		if _, now := k.edits[key]; now {
 			// Waiting would not help: the refusal undoes the giving up too.
 			p.What = fmt.Sprintf("%s key %d is that of network %s, which gives it up in the same change; hosts that follow later would forward one network's packets to the other", n.Encap, n.Key, r.Network)

@@ -268,7 +268,7 @@ func (s *Snapshot) Encaps() []Encap {
 	return out
 }
 
-// RetiredKeys are the keys that were freed and that hosts may still forward,
+// RetiredKeys are the keys that were freed and that hosts, or frames, may still have,
 // by encapsulation and key.
 func (s *Snapshot) RetiredKeys() []RetiredKey { return s.retired }
 

@@ -193,7 +193,8 @@ func (t *Txn) unique(kind, name string, taken bool) {
 }
 
 // ReleaseKeys lets go of the keys that were retired in a revision up to that
-// one. The caller has seen every host hold the flows of that revision or a later one.
+// one. The caller has seen every host hold the flows of that revision or a later one,
+// and has waited for the frames that were on their way then.
 func (t *Txn) ReleaseKeys(upTo uint64) { t.releaseUpTo = max(t.releaseUpTo, upTo) }
 
 var errDone = errors.New("this transaction was committed before; begin a new one")

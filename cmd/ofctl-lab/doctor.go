@@ -157,7 +157,8 @@ func (c *checkup) checkDatapath(ctx context.Context) {
 	case loaded:
 		c.ok(check, "kernel module openvswitch is loaded; types %s", types)
 	case strings.Contains(types, "netdev"):
-		c.warn(check, "no kernel module openvswitch: bridges use the userspace datapath (netdev), which works and is slower", "modprobe openvswitch\n(nothing to do if this kernel has no such module)")
+		c.warn(check, "no kernel module openvswitch: bridges use the userspace datapath (netdev), which is slower and, in Open vSwitch 3.1, may go on forwarding as it did before a change",
+			"modprobe openvswitch\nIf this kernel has no such module: ovs-appctl upcall/disable-megaflows, each time that ovs-vswitchd has started")
 	default:
 		c.fail(check, "neither the kernel module openvswitch nor the userspace datapath; types "+types, "modprobe openvswitch")
 	}

@@ -52,6 +52,9 @@ type Config struct {
 	AuditInterval time.Duration
 	// MACAgeing is how long a learned source MAC is kept without a frame from it.
 	MACAgeing time.Duration
+	// KeyLinger is how long a tunnel key that was given up is kept back after no
+	// switch has flows with it any more.
+	KeyLinger time.Duration
 	// BridgeName is the name of the integration bridge on every host.
 	BridgeName string
 	// DatapathType of new bridges: system, netdev, or empty for what the host can do.
@@ -79,6 +82,7 @@ func settings() []setting {
 		{"settle", "5s", "after a start, how long switches that forward stay untouched while hosts are still missing (0s…10m)", func(c *Config, s string) error { return duration(&c.Settle, s, 10*time.Minute) }},
 		{"audit.interval", "60s", "how often each switch is compared with what it should hold (0s: never, up to 24h)", func(c *Config, s string) error { return duration(&c.AuditInterval, s, 24*time.Hour) }},
 		{"mac.ageing", "300s", "how long a source MAC that was learned at a port of profile switch is kept without a frame from it (1s…277h46m40s; IEEE 802.1D: from 10s)", func(c *Config, s string) error { return ageing(&c.MACAgeing, s) }},
+		{"key.linger", "5s", "how long a tunnel key that a network gave up is given to no other after all switches have dropped its flows, since frames with it may be on their way (0s…10m)", func(c *Config, s string) error { return duration(&c.KeyLinger, s, 10*time.Minute) }},
 		{"bridge.name", "br-int", "name of the integration bridge", func(c *Config, s string) error { return bridgeName(&c.BridgeName, s) }},
 		{"bridge.datapath-type", "auto", "auto, system or netdev", func(c *Config, s string) error { return datapathType(&c.DatapathType, s) }},
 		{"vxlan.port", "4789", "UDP destination port of VXLAN", func(c *Config, s string) error { return port(&c.VXLANPort, s) }},

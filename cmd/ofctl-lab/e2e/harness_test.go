@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +84,7 @@ type testLab struct {
 	m     *lab.Manager
 	api   *api.Client
 	hosts []string
+	env   []string // for ofctl-lab, beside this process's
 }
 
 // twoHosts and threeHosts are how the topologies of most tests begin.
@@ -98,9 +100,9 @@ hosts:
 
 // up brings up the lab of a topology, whose name it chooses, and takes it down at
 // the end of the test: topology is the file's text from "underlay:" on. suffix
-// tells the labs of one test process apart. Before anything is sent, what the
-// switches hold is proved to keep the networks apart.
-func up(t *testing.T, suffix, topology string) *testLab {
+// tells the labs of one test process apart, env are settings of the lab's controller.
+// Before anything is sent, what the switches hold is proved to keep the networks apart.
+func up(t *testing.T, suffix, topology string, env ...string) *testLab {
 	t.Helper()
 	if err := missing(); err != nil {
 		msg := fmt.Sprintf("PACKET-LEVEL TESTS DO NOT RUN: %v; run as root with the packages openvswitch-switch and iputils-ping (make deps)", err)
@@ -114,7 +116,7 @@ func up(t *testing.T, suffix, topology string) *testLab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &testLab{name: fmt.Sprintf("e%d%s", os.Getpid(), suffix), root: root, m: lab.New(root)}
+	l := &testLab{name: fmt.Sprintf("e%d%s", os.Getpid(), suffix), root: root, m: lab.New(root), env: env}
 	l.file = filepath.Join(root, l.name+".yaml")
 	if err := os.WriteFile(l.file, []byte("name: "+l.name+"\n"+strings.TrimLeft(topology, "\n")), 0o600); err != nil {
 		t.Fatal(err)
@@ -222,7 +224,7 @@ type command struct {
 func (l *testLab) command(ctx context.Context, args ...string) *command {
 	c := &command{Cmd: exec.CommandContext(ctx, os.Getenv(binaryEnv), args...)}
 	c.Cmd.Stdout, c.Cmd.Stderr = &c.stdout, &c.stderr
-	c.Env = append(os.Environ(), "OFCTL_LAB_STATE_ROOT="+l.root, "OFCTL_LAB_LAB="+l.name)
+	c.Env = slices.Concat(os.Environ(), l.env, []string{"OFCTL_LAB_STATE_ROOT=" + l.root, "OFCTL_LAB_LAB=" + l.name})
 	// The controller that lab up starts stays, and must not keep Wait.
 	c.WaitDelay = time.Second
 	return c
