@@ -14,7 +14,10 @@ func (r *run) do(as []flows.Action) (brokenOff bool) { return r.list(as, nil, ni
 // list does actions, the instructions of a flow that follow them, and what is left of lists
 // further out, which a recirculation has made one list of all.
 func (r *run) list(as []flows.Action, then *flows.Flow, later []cont) (brokenOff bool) {
+	last := r.last
+	defer func() { r.last = last }()
 	for i, a := range as {
+		r.last = last && i == len(as)-1 && (then == nil || !hasRest(then)) && len(later) == 0 && len(r.set) == 0
 		if r.failed != "" {
 			return true
 		}
@@ -27,6 +30,9 @@ func (r *run) list(as []flows.Action, then *flows.Flow, later []cont) (brokenOff
 		}
 		if c, ok := a.(flows.CheckLarger); ok {
 			r.checkLarger(c, cont{as[i+1:], then, r.table, r.flow}, later)
+			if r.exit && len(r.frozen) == 0 && r.failed == "" {
+				r.unroll(as[i:], then, later)
+			}
 			return true
 		}
 		if r.action(a) {
@@ -52,7 +58,9 @@ func (r *run) list(as []flows.Action, then *flows.Flow, later []cont) (brokenOff
 			r.left(nil, then, later)
 			return true
 		}
+		r.last = last && len(later) == 0 && len(r.set) == 0
 		r.rest(then)
+		r.last = last
 	}
 	if r.exit {
 		r.left(nil, nil, later)

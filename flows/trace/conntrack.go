@@ -213,6 +213,7 @@ func (r *run) translated(wire Packet, t Translation, sure bool) {
 			is.u(e.port, uint64(e.n))
 		}
 	}
+	wire.at.routed = false // the tracker knows what is behind a routing header
 	emit(&wire, &is)
 	r.base.frame = wire.frame
 	if r.at != nil {

@@ -232,8 +232,9 @@ func (e editor) ipv6(at layout) {
 		b := e.edit()
 		was, is := be128(b[at.ipv6+o:]), e.p.fields[f]
 		// Behind a routing header checksums are over the last destination (RFC 8200
-		// section 8.1), which this is not.
-		if f == flows.IPv6Src || !at.routed {
+		// section 8.1), which this is not. Open vSwitch does not look for what is behind
+		// it, and amends none for the source either.
+		if !at.routed {
 			amendTransport(b, at, was, is)
 		}
 		binary.BigEndian.PutUint64(b[at.ipv6+o:], is.Hi)

@@ -218,7 +218,7 @@ func (p *Packet) skipExtensions(at int, proto uint8) (l4 int, last uint8, frag u
 				return at + n, extFragment, fragAny | fragLater, true
 			}
 		case extRouting:
-			p.at.routed = p.at.routed || b[2] == 0 && b[3] != 0
+			p.at.routed = p.at.routed || b[3] != 0
 			n = (int(b[1]) + 1) * 8
 		default:
 			n = (int(b[1]) + 1) * 8

@@ -112,18 +112,21 @@ func (r *run) clone(a flows.Clone) {
 	p, stack, set := r.p, slices.Clone(r.stack), r.set
 	r.within(r.step(Step{Kind: StepClone}), func() {
 		// What cannot be undone by writing what was there before is done to a copy of the
-		// bytes (reversible_actions in ofproto-dpif-xlate.c).
-		if !slices.ContainsFunc(as, func(a flows.Action) bool { return is[flows.CT](a) || is[flows.OutputTrunc](a) }) {
+		// bytes (reversible_actions in ofproto-dpif-xlate.c), unless nothing follows.
+		if r.last || !slices.ContainsFunc(as, func(a flows.Action) bool { return is[flows.CT](a) || is[flows.OutputTrunc](a) }) {
 			r.do(as)
 			r.end()
 			return
 		}
 		r.emit()
 		base, cut, wasMPLS := r.base, r.cut, r.wasMPLS
+		last := r.last
 		r.nested++
+		r.last = true
 		r.do(as)
 		r.end()
 		r.nested--
+		r.last = last
 		r.base, r.cut, r.wasMPLS = base, cut, wasMPLS
 	})
 	r.p, r.stack, r.set = p, stack, set
@@ -148,6 +151,7 @@ func (r *run) checkLarger(a flows.CheckLarger, left cont, later []cont) {
 		r.step(Step{Kind: StepNote, Note: fmt.Sprintf("the packet has %d bytes: larger than %d is %d", r.length(), a.Len, larger)})
 	}
 	r.nested++
+	r.last = true // of each half; the list, which this ends, has what it was before
 	defer func() { r.nested-- }()
 	for _, v := range [...]uint64{1, 0} {
 		taken := v == larger

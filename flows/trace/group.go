@@ -116,12 +116,13 @@ func (r *run) bucket(g *flows.Group, i int) {
 	}
 	s := r.step(Step{Kind: StepBucket, Number: uint32(i)})
 	r.within(s, func() {
-		p, wasMPLS := r.p, r.wasMPLS
+		p, wasMPLS, last := r.p, r.wasMPLS, r.last
+		r.last = last && (g.Type != flows.GroupAll || i == len(g.Buckets)-1)
 		r.depth++
 		r.do(setOrder(g.Buckets[i].Actions))
 		r.depth--
 		r.thaw()
-		r.p, r.wasMPLS = p, wasMPLS
+		r.p, r.wasMPLS, r.last = p, wasMPLS, last
 		r.exit = false // it ended the bucket alone
 		if r.failed != "" && r.inBucket {
 			r.note("%s: nothing more is done in this bucket", r.failed)
@@ -157,7 +158,10 @@ func (r *run) actionSet() {
 		return
 	}
 	s := r.step(Step{Kind: StepActionSet})
+	last := r.last
+	r.last = true
 	r.within(s, func() { r.do(as) })
+	r.last = last
 }
 
 // slots are the kinds of actions that a set holds one of, the last, in the order in which

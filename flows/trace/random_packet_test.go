@@ -165,7 +165,7 @@ func (g gen) ipv6() []byte {
 		case 51:
 			h = cat([]byte{proto, 2}, g.bytes(14))
 		case 43:
-			h = cat([]byte{proto, 2, 0, pick[byte](g, 0, 1)}, make([]byte, 4), g.ip6())
+			h = cat([]byte{proto, 2, pick[byte](g, 0, 0, 2, 4), pick[byte](g, 0, 1)}, make([]byte, 4), g.ip6())
 		default:
 			h = cat([]byte{proto, pick[byte](g, 0, 0, 1)}, g.bytes(6))
 			h = cat(h, make([]byte, 8*int(h[1])))

@@ -69,6 +69,15 @@ func labelled(frame []byte, labels ...uint32) []byte {
 	return append(out, frame[14:]...)
 }
 
+// routed is an IPv6 frame with a routing header of a type that has segments left.
+func routed(frame []byte, kind, segments byte) []byte {
+	head := slices.Clone(frame[:54])
+	rh := append([]byte{head[20], 2, kind, segments, 0, 0, 0, 0}, server6.AsSlice()...)
+	head[20] = extRouting
+	binary.BigEndian.PutUint16(head[18:], binary.BigEndian.Uint16(head[18:])+uint16(len(rh)))
+	return slices.Concat(head, rh, frame[54:])
+}
+
 // TestRecirculationIsThatOfOpenVSwitch sends packets through what has them read anew by a
 // real userspace datapath, which ofproto/trace does not show, and compares what leaves, byte
 // for byte.
@@ -121,6 +130,14 @@ func TestRecirculationIsThatOfOpenVSwitch(t *testing.T) {
 			ipFrame(t, client4, server4, udp, 1000, 53)},
 		{"a hash", "ip,actions=push_vlan:0x8100,group:1,resubmit(,1)\ntable=1,dl_vlan=0,actions=output:3",
 			ipFrame(t, client4, server4, udp, 1000, 53)},
+		{"addresses in front of a routing header", "ipv6,actions=set_field:fd09::9->ipv6_src,output:2,set_field:fd09::8->ipv6_dst,output:3",
+			routed(ipFrame(t, client6, server6, udp, 1000, 53), 0, 1)},
+		{"addresses in front of a routing header that is done with", "ipv6,actions=set_field:fd09::9->ipv6_src,output:2,set_field:fd09::8->ipv6_dst,output:3",
+			routed(ipFrame(t, client6, server6, udp, 1000, 53), 0, 0)},
+		{"addresses in front of a routing header of another type", "ipv6,actions=set_field:fd09::9->ipv6_src,output:2,set_field:fd09::8->ipv6_dst,output:3",
+			routed(ipFrame(t, client6, server6, udp, 1000, 53), 2, 1)},
+		{"nat in front of a routing header", "ipv6,actions=ct(commit,zone=15,nat(src=fd09::9),table=1)\ntable=1,ipv6,actions=output:2",
+			routed(ipFrame(t, client6, server6, udp, 1000, 53), 2, 1)},
 		{"behind a tag", "ip,actions=push_vlan:0x8100,set_field:4106->vlan_vid,ct(commit,zone=14,nat(src=9.9.9.9),table=1),output:3\ntable=1,ip,actions=output:2",
 			ipFrame(t, client4, server4, udp, 1000, 53)},
 	} {

@@ -110,6 +110,7 @@ type run struct {
 	freezing  bool // it goes on behind a recirculation, with what is in frozen
 	paused    bool // it goes on when the controller says so
 	again     bool // it goes on with the action that is being done
+	last      bool // nothing follows what is being done
 	nested    int  // how many actions of the datapath, with actions in them, this is in
 	wasMPLS   bool // the packet has another header now, which was not read
 	frozen    []cont
@@ -169,7 +170,7 @@ func (r *run) begin(p *Packet) {
 func (r *run) pass(start func(*run)) {
 	root := r.at
 	r.depth, r.resubmits, r.failed, r.inBucket, r.cut, r.nested = 0, 0, "", false, 0, 0
-	r.exit, r.freezing, r.paused, r.again, r.wasMPLS, r.frozen = false, false, false, false, false, nil
+	r.exit, r.freezing, r.paused, r.again, r.wasMPLS, r.frozen, r.last = false, false, false, false, false, nil, true
 	r.outputs, r.queued = len(r.branch.Outputs), len(r.waiting)
 	start(r)
 	r.end()
