@@ -33,9 +33,16 @@ func TestWhatIsTooMuchIsGivenUp(t *testing.T) {
 	if got := summary(verified(t, plant(t, doubling(6)))); got != "isolation" {
 		t.Errorf("64 sets: %s", got)
 	}
-	r := verified(t, plant(t, doubling(30)))
+	o := plant(t, doubling(30))
+	o.Workers = 1 // what it was about to do when it gave up is not done to the other hosts
+	r := verified(t, o)
 	if !strings.Contains(show(r), "sets of packets apart: it was given up") {
 		t.Errorf("2^30 sets: %s", show(r))
+	}
+	for _, d := range r.Doubts {
+		if d.Host != o.Hosts[0].Name {
+			t.Errorf("host %s is as compiled: %s", d.Host, d.Why)
+		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

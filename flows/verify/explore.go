@@ -68,6 +68,9 @@ func (x *explorer) begin(h *Host, o *Overlay) {
 	clear(x.spans)
 	clear(x.doubts)
 	x.done = grow(x.done, x.p.effects.size())
+	for t := range x.waiting { // some may, if the switch before was given up
+		x.waiting[t].clear()
+	}
 	x.index.clear()
 	x.terns.clear()
 	x.made.clear()

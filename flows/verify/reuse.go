@@ -96,9 +96,11 @@ func (q *queue) put(i int32) { q.list = append(q.list, i) }
 
 func (q *queue) get() (i int32, any bool) {
 	if q.gone == len(q.list) {
-		q.list, q.gone = q.list[:0], 0
+		q.clear()
 		return 0, false
 	}
 	q.gone++
 	return q.list[q.gone-1], true
 }
+
+func (q *queue) clear() { q.list, q.gone = q.list[:0], 0 }
