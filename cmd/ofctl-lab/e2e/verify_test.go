@@ -96,7 +96,7 @@ var harms = []harm{
 	{"past the guards into another network", "host1", "table=0,priority=500,in_port=RED-A,dl_type=0x88b5,actions=set_field:BLUE->reg0,set_field:BLUE-A->reg2,resubmit(,90)",
 		[]string{"isolation"}, "reaches port blue-a", "blue-a"},
 	{"a VLAN of a trunk to two networks", "host1", "table=0,priority=500,in_port=SW1,dl_vlan=10,dl_vlan_pcp=3,actions=set_field:0->vlan_tci,output:BLUE-A",
-		[]string{"isolation"}, "VLAN 10", "blue-a"},
+		[]string{"isolation", "membership"}, "VLAN 10", "blue-a"},
 	{"a VLAN that a trunk does not carry", "host1", "table=60,priority=500,reg0=RED,dl_dst=02:00:00:00:99:99,actions=push_vlan:0x8100,set_field:4195->vlan_vid,output:SW1",
 		[]string{"membership"}, "VLAN 99", "sw1"},
 	{"from a port of nobody", "host1", "table=0,priority=500,in_port=OTHER,actions=output:RED-A", []string{"isolation"}, "of no network", ""},
