@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	churnSteps  = flag.Int("churn.steps", 200, "steps of TestChurn")
+	churnSteps  = flag.Int("churn.steps", 400, "steps of TestChurn")
 	churnSeed   = flag.Uint64("churn.seed", 0, "seed of TestChurn's steps; 0: another one every time")
 	churnLinger = flag.Duration("churn.linger", 500*time.Millisecond, "key.linger of TestChurn's controller; 0 shows what it is for, if frames are slow")
 )
