@@ -89,7 +89,7 @@ fuzz: ## fuzz every decoder and parser for FUZZTIME (10s) each
 
 .PHONY: differential
 differential: ## compare the interpreter with Open vSwitch on TRACES (100000) random packets and a fifth as many real frames
-	.ci/isolated go test -count=1 -v -timeout 60m -run OpenVSwitch ./flows/trace -traces $(TRACES) -frames $$(($(TRACES) / 5))
+	.ci/isolated go test -count=1 -v -timeout 60m -run OpenVSwitch ./flows/trace -seed 0 -traces $(TRACES) -frames $$(($(TRACES) / 5))
 
 .PHONY: churn
 churn: ## change a lab with real switches at random in STEPS (10000) steps, while all ports send; needs root

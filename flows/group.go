@@ -85,8 +85,8 @@ func (g *Group) Equal(h *Group) bool {
 	})
 }
 
-// groups are the groups that the buckets of g refer to.
-func (g *Group) groups() []uint32 {
+// Groups are the groups that the buckets of g refer to.
+func (g *Group) Groups() []uint32 {
 	var ids []uint32
 	for _, b := range g.Buckets {
 		ids = appendGroups(ids, b.Actions)

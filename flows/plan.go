@@ -101,7 +101,7 @@ func referredFirst(gs []*Group) []*Group {
 				continue
 			}
 			entered[g.ID] = struct{}{}
-			for _, id := range g.groups() {
+			for _, id := range g.Groups() {
 				to, here := byID[id]
 				_, in := entered[id]
 				if here && !in {

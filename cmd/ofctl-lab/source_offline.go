@@ -95,7 +95,7 @@ func (s *offlineSource) parse(host, file, text string) {
 		case strings.HasPrefix(line, "group_id="):
 			var g *flows.Group
 			if g, err = flows.ParseGroup(line); err == nil {
-				t.Groups = append(t.Groups, g)
+				err = t.AddGroup(g)
 			}
 		default:
 			var f *flows.Flow
@@ -125,6 +125,7 @@ var (
 // leaves out is table 0 and priority 32768.
 func unread(line, why string) trace.Unread {
 	u := trace.Unread{Priority: 1 << 15, Why: why}
+	line, _, _ = strings.Cut(line, "actions=") // which may name tables and priorities of others
 	if m := tableInText.FindStringSubmatch(line); m != nil {
 		if n, err := strconv.ParseUint(m[1], 10, 8); err == nil {
 			u.Table = uint8(n)

@@ -105,23 +105,71 @@ func (t *Tables) mentioned(yield func(uint32)) {
 	}
 }
 
-// WithoutGroups takes the flows out that use a group which the tables do not have, and
-// counts them as not read; why says why the groups are missing.
-func (t *Tables) WithoutGroups(why string) {
-	has := map[uint32]bool{}
-	for _, g := range t.Groups {
-		has[g.ID] = true
+// AddGroup adds a group that was read; a group that is there already and is another one
+// is an error.
+func (t *Tables) AddGroup(g *flows.Group) error {
+	for _, had := range t.Groups {
+		if had.ID == g.ID {
+			if had.Equal(g) {
+				return nil
+			}
+			return fmt.Errorf("group %d is there twice, and not the same: dump the host again, in one go", g.ID)
+		}
 	}
+	t.Groups = append(t.Groups, g)
+	return nil
+}
+
+// WithoutGroups takes the flows out that use a group which the tables do not have, by
+// themselves or through another group, and counts them as not read; why says why the
+// groups are missing.
+func (t *Tables) WithoutGroups(why string) {
+	missing := t.incomplete()
 	t.Flows = slices.DeleteFunc(t.Flows, func(f *flows.Flow) bool {
 		for _, id := range f.Groups() {
-			if !has[id] {
+			if lacks, is := missing[id]; is {
 				t.Unread = append(t.Unread, trace.Unread{Table: f.Table, Priority: f.Priority, Match: f.Match,
-					Why: fmt.Sprintf("it uses group %d, %s", id, why)})
+					Why: fmt.Sprintf("it uses group %d, %s", lacks, why)})
 				return true
 			}
 		}
 		return false
 	})
+}
+
+// incomplete are the groups that are used and not there, or need such a one, with that.
+func (t *Tables) incomplete() map[uint32]uint32 {
+	has := map[uint32]bool{}
+	for _, g := range t.Groups {
+		has[g.ID] = true
+	}
+	missing := map[uint32]uint32{}
+	lacks := func(ids []uint32) (uint32, bool) {
+		for _, id := range ids {
+			if !has[id] {
+				missing[id] = id
+			}
+			if of, is := missing[id]; is {
+				return of, true
+			}
+		}
+		return 0, false
+	}
+	for _, f := range t.Flows {
+		lacks(f.Groups())
+	}
+	for again := true; again; {
+		again = false
+		for _, g := range t.Groups {
+			if _, known := missing[g.ID]; known {
+				continue
+			}
+			if of, is := lacks(g.Groups()); is {
+				missing[g.ID], again = of, true
+			}
+		}
+	}
+	return missing
 }
 
 // endpoints are where a host's tunnels end.

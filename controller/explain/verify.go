@@ -84,8 +84,12 @@ func (c *claims) host(h *Host) verify.Host {
 	if r.Err != nil {
 		c.doubt(h.Name, "not all of it could be read: %v", r.Err)
 	}
+	if r.Tables.Ports == nil && len(r.Tables.Flows) == 0 {
+		c.doubt(h.Name, "its dump has no flow, and no host that this project's controller serves has none: is the dump complete?")
+		return out
+	}
 	ports, ok := c.ports(h, r.Tables)
-	if !ok {
+	if !ok || !c.keys(h, r.Tables) {
 		return out
 	}
 	for _, encap := range slices.Sorted(maps.Keys(h.Tunnels)) {
@@ -101,16 +105,41 @@ func (c *claims) host(h *Host) verify.Host {
 	return out
 }
 
+// keys reports whether the keys are known of the networks that a host has a port in. One
+// that no flow may be about is not needed.
+func (c *claims) keys(h *Host, t *Tables) bool {
+	others := slices.ContainsFunc(t.Flows, func(f *flows.Flow) bool {
+		clue, ok := pipeline.ClueOf(f)
+		return ok && clue.Kind == pipeline.ClueKey && !slices.ContainsFunc(c.o.Networks, func(n Network) bool { return n.Key == clue.Key })
+	})
+	if !others {
+		return true
+	}
+	for i := range c.o.Ports {
+		p := &c.o.Ports[i]
+		if p.at(h.Name) == 0 {
+			continue
+		}
+		for _, m := range p.Networks {
+			if n := c.o.network(m.Network); n != nil && n.Key == 0 {
+				c.doubt(h.Name, "the controller chose the key of network %s, and which it is cannot be seen from the flows: write it into the topology file (key: N)", n.Name)
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // ports are all ports of a host that are no tunnels: those of the overlay, and those of
 // nobody. It reports false where it is not known which are which.
 func (c *claims) ports(h *Host, t *Tables) ([]verify.Port, bool) {
 	all := map[uint32]verify.Port{}
 	if t.Ports == nil {
-		t.mentioned(func(n uint32) {
-			if len(all) < maxMentioned {
-				all[n] = verify.Port{Number: n, Name: fmt.Sprintf("port %d", n)}
-			}
-		})
+		t.mentioned(func(n uint32) { all[n] = verify.Port{Number: n, Name: fmt.Sprintf("port %d", n)} })
+		if len(all) > maxMentioned {
+			c.doubt(h.Name, "its flows name more than %d ports, which no switch has", maxMentioned)
+			return nil, false
+		}
 	}
 	for _, p := range t.Ports {
 		all[p.Number] = verify.Port{Number: p.Number, Name: p.Name}

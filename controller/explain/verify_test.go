@@ -208,3 +208,46 @@ func TestVerifyWithoutAHost(t *testing.T) {
 		t.Errorf("of nothing: %s", v.Verdict)
 	}
 }
+
+// TestVerifyIncompleteDumps: what is missing of a dump is a doubt, wherever it is missing, and
+// what is no harm is not called so for it.
+func TestVerifyIncompleteDumps(t *testing.T) {
+	s := twoTenants(t)
+	ports := []uint32{1, 2, 3}
+	for _, c := range []struct {
+		name string
+		do   func(*Tables)
+		says string
+	}{
+		{"a group within a group", func(t *Tables) {
+			g := *t.Groups[0]
+			g.Buckets = append(slices.Clone(g.Buckets), flows.Bucket{WatchPort: flows.PortAny, WatchGroup: flows.GroupAny, Actions: []flows.Action{flows.ToGroup{ID: 77}}})
+			t.Groups[0] = &g
+		}, "it uses group 77, which is not there"},
+		{"all", func(t *Tables) { *t = Tables{} }, "its dump has no flow"},
+	} {
+		tables := compiledTables(t, s, ports...)
+		c.do(tables["host1"])
+		tables["host1"].WithoutGroups("which is not there")
+		v := verified(t, FromSnapshot(s), readings(tables))
+		if v.Verdict != Undecided || len(v.Doubts) == 0 || !strings.Contains(fmt.Sprint(v.Doubts), c.says) {
+			t.Errorf("%s: %s, %q, %v", c.name, v.Verdict, broken(v), v.Doubts)
+		}
+	}
+	// A key that cannot be seen is no other network's.
+	o := FromSnapshot(s)
+	o.Networks[slices.IndexFunc(o.Networks, func(n Network) bool { return n.Name == "red/n" })].Key = 0
+	v := verified(t, o, readings(compiledTables(t, s, ports...)))
+	if v.Verdict != Undecided || len(v.Hosts) != 0 || !strings.Contains(fmt.Sprint(v.Doubts), "write it into the topology file") {
+		t.Errorf("%s on %v: %q, %v", v.Verdict, v.Hosts, broken(v), v.Doubts)
+	}
+	tables := compiledTables(t, s)["host1"]
+	g := *tables.Groups[0]
+	if err := tables.AddGroup(&g); err != nil {
+		t.Errorf("the same group again: %v", err)
+	}
+	g.Buckets = nil
+	if err := tables.AddGroup(&g); err == nil {
+		t.Error("another group with the same number is taken")
+	}
+}

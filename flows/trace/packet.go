@@ -125,6 +125,15 @@ func (p *Packet) put(f flows.Field, v flows.Value) {
 	case flows.MPLSLabel, flows.MPLSTC, flows.MPLSTTL:
 		p.putLabel(f, uint32(v.Lo))
 		return
+	case flows.InPort:
+		if n := uint32(v.Lo); n >= flows.PortMax&0xffff && n < flows.PortMax {
+			v = flows.U(uint64(flows.PortAny)) // no port number: the switch keeps 16 bits, and makes it this
+		}
+		p.fields[f] = v
+		return
+	case flows.ARPOp:
+		p.fields[f] = v.And(flows.U(0xff)) // the switch keeps 8 bits of it
+		return
 	default:
 		p.fields[f] = v
 		return

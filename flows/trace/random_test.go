@@ -335,7 +335,7 @@ func (g gen) action(ps []*Packet) flows.Action {
 		f = pick(g, flows.Reg0, flows.Reg1, flows.TunID, flows.TunIPv4Dst, flows.VLANVID, flows.VLANTCI, flows.EthDst, flows.InPort)
 	}
 	mask := f.FullMask()
-	if g.oneIn(3) && f != flows.InPort {
+	if g.oneIn(3) {
 		n := uint16(1 + g.IntN(int(min(f.Bits(), 64))))
 		mask = ones(n).Shl(uint(g.IntN(int(f.Bits()-n) + 1)))
 	}

@@ -81,7 +81,8 @@ func (v *verifier) newSite(h *Host) (*site, []Violation) {
 func (v *verifier) ingresses(x *explorer, s *site) {
 	zero := state{at: make([]tern, len(x.p.fields))}
 	for i, f := range x.p.fields {
-		if f < flows.EthDst {
+		// The mark of a packet comes along from another bridge, by a patch port.
+		if f < flows.EthDst && f != flows.PktMark {
 			zero.at[i] = tern{m: f.FullMask()}
 		}
 	}

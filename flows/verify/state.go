@@ -128,6 +128,36 @@ func (m *machine) bits(f flows.Field, v, mask flows.Value) {
 		x := &m.e.at[s]
 		x.v, x.m = x.v.AndNot(mask).Or(v.And(mask)), x.m.Or(mask)
 	}
+	m.narrow(f, s)
+}
+
+// narrow makes of what was written to a field what Open vSwitch keeps of it: of arp_op 8
+// bits, and of in_port 16, where what is no port number becomes ANY.
+func (m *machine) narrow(f flows.Field, s slot) {
+	t := &m.s.at[s]
+	switch f {
+	case flows.ARPOp:
+		high := f.FullMask().AndNot(flows.U(0xff))
+		t.v, t.m = t.v.AndNot(high), t.m.Or(high)
+		if m.e != nil {
+			x := &m.e.at[s]
+			x.v, x.m = x.v.AndNot(high), x.m.Or(high)
+		}
+	case flows.InPort:
+		n := uint32(t.v.Lo)
+		switch {
+		case t.m != f.FullMask():
+			*t = tern{} // it may be ANY as well
+			if m.e != nil {
+				m.e.at[s] = origin{lost: true}
+			}
+		case n >= flows.PortMax&0xffff && n < flows.PortMax:
+			t.v = flows.U(uint64(flows.PortAny))
+			if m.e != nil {
+				m.e.at[s] = origin{tern: tern{t.v, ones(128)}}
+			}
+		}
+	}
 }
 
 // forget makes a field one of which nothing is known.
@@ -197,6 +227,7 @@ func (m *machine) move(a flows.Move) {
 	if m.e != nil {
 		m.e.move(src, dst, a, mask)
 	}
+	m.narrow(a.Dst.Field, dst)
 }
 
 func ones(n uint16) flows.Value {
