@@ -90,11 +90,12 @@ func sctpChecksum(b []byte) uint32 {
 }
 
 // icmpv6Checksum computes the checksum of an ICMPv6 message anew (RFC 4443 section
-// 2.3).
+// 2.3), as Open vSwitch does: behind extension headers it is wrong, since the length and the
+// next header of the IPv6 header itself go into it.
 func icmpv6Checksum(b []byte, at layout) {
 	message := b[at.l4:at.end]
 	clear(message[2:4])
 	sum := sum16(0, b[at.ipv6+8:at.ipv6+40])
-	sum += uint32(len(message)) + protoICMPv6
+	sum += uint32(be16(b[at.ipv6+4:])) + uint32(b[at.ipv6+6])
 	binary.BigEndian.PutUint16(message[2:], ^fold(sum16(sum, message)))
 }

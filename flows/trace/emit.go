@@ -306,7 +306,9 @@ func (e editor) neighbour(at layout) {
 	if e.differs(flows.NDReserved) || e.differs(flows.NDOptionsType) {
 		b := e.edit()
 		binary.BigEndian.PutUint32(b[at.l4+4:], uint32(e.lo(flows.NDReserved)))
-		if at.end > at.l4+ndMessage {
+		// The type goes along with what is reserved, under a mask: of an option that is no
+		// address it stays as it is, unless somebody wrote it.
+		if at.end > at.l4+ndMessage && e.differs(flows.NDOptionsType) {
 			b[at.l4+ndMessage] = uint8(e.lo(flows.NDOptionsType))
 		}
 		icmpv6Checksum(b, at)
