@@ -28,7 +28,7 @@ type topology struct {
 func (a *app) readTopology(name string) (*topology, error) {
 	data, shown, err := a.readFile(name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the topology: %w", err)
 	}
 	f, err := file.Parse(shown, data)
 	if err != nil {
@@ -56,17 +56,17 @@ func (a *app) readFile(name string) (data []byte, shown string, err error) {
 			if errors.As(err, &pe) {
 				err = pe.Err
 			}
-			return nil, "", fmt.Errorf("topology file %s: %w; name an existing YAML file, or - for standard input", name, err)
+			return nil, "", fmt.Errorf("file %s: %w; name an existing one, or - for standard input", name, err)
 		}
 		defer f.Close()
 		in, shown = f, name
 	}
 	data, err = io.ReadAll(io.LimitReader(in, maxTopology+1))
 	if err != nil {
-		return nil, "", fmt.Errorf("reading the topology file %s: %w", shown, err)
+		return nil, "", fmt.Errorf("reading file %s: %w", shown, err)
 	}
 	if len(data) > maxTopology {
-		return nil, "", fmt.Errorf("topology file %s is over %d MiB", shown, maxTopology>>20)
+		return nil, "", fmt.Errorf("file %s is over %d MiB", shown, maxTopology>>20)
 	}
 	return data, shown, nil
 }
