@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -105,7 +104,7 @@ func place(o *explain.Overlay, s string) error {
 		return usagef("--port %q is not PORT=HOST:NUMBER, for example red-a=host1:3", s)
 	}
 	if err := o.Place(port, host, uint32(n)); err != nil {
-		return usageError{fmt.Errorf("--port %s: %w", s, errors.Join(err))}
+		return usageError{fmt.Errorf("--port %s: %w", s, err)}
 	}
 	return nil
 }

@@ -384,7 +384,7 @@ func expand(word string) []string {
 			}
 		}
 		var names []string
-		for _, part := range splitBraces(word[open+1 : end]) {
+		for _, part := range splitOutside(word[open+1:end], '{', '}') {
 			names = append(names, expand(word[:open]+part+word[end+1:])...)
 		}
 		return names
@@ -402,26 +402,6 @@ func expand(word string) []string {
 		names = append(names, stem+strconv.Itoa(n))
 	}
 	return names
-}
-
-// splitBraces cuts at commas outside braces.
-func splitBraces(s string) []string {
-	var out []string
-	depth, from := 0, 0
-	for i, c := range s {
-		switch c {
-		case '{':
-			depth++
-		case '}':
-			depth--
-		case ',':
-			if depth == 0 {
-				out = append(out, s[from:i])
-				from = i + 1
-			}
-		}
-	}
-	return append(out, s[from:])
 }
 
 // TestReferenceIsUpToDate: docs/reference/interpreter.md is what the tables say.

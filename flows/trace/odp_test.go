@@ -187,14 +187,17 @@ func (k *odpPacket) translate(arg string) error {
 }
 
 // splitActions cuts at commas outside parentheses.
-func splitActions(s string) []string {
+func splitActions(s string) []string { return splitOutside(s, '(', ')') }
+
+// splitOutside cuts at commas outside brackets.
+func splitOutside(s string, opens, closes rune) []string {
 	var out []string
 	depth, from := 0, 0
 	for i, c := range s {
 		switch c {
-		case '(':
+		case opens:
 			depth++
-		case ')':
+		case closes:
 			depth--
 		case ',':
 			if depth == 0 {

@@ -24,7 +24,7 @@ type kind struct {
 
 var kinds = []kind{
 	{"new network", 8, (*World).newNetwork},
-	{"network goes", 2, (*World).networkGoes},
+	{"network goes", 2, func(w *World) { w.networkGoes() }},
 	{"key is reused", 10, (*World).keyIsReused},
 	{"network gets another key", 4, (*World).rekey},
 	{"network is made anew", 3, (*World).madeAnew},
@@ -274,23 +274,26 @@ func (w *World) evict(network string) {
 	}
 }
 
-func (w *World) networkGoes() {
-	if full := one(w, w.Networks()); full != "" {
-		w.evict(full)
-		w.deleteNetwork(full)
+// networkGoes lets a network go with all that is in it, and is what it was; false if there
+// is none.
+func (w *World) networkGoes() (topo.Network, bool) {
+	full := one(w, w.Networks())
+	if full == "" {
+		return topo.Network{}, false
 	}
+	n := *w.networks[full]
+	w.evict(full)
+	w.deleteNetwork(full)
+	return n, true
 }
 
 // keyIsReused lets one tenant's network go and gives its key to another tenant's, at
 // once, with ports that were plugged all the time.
 func (w *World) keyIsReused() {
-	full := one(w, w.Networks())
-	if full == "" {
+	n, ok := w.networkGoes()
+	if !ok {
 		return
 	}
-	n := *w.networks[full]
-	w.evict(full)
-	w.deleteNetwork(full)
 	k := tunnelKey{n.Encap, n.Key}
 	if other := (tunnelKey{topo.Encap(1 + w.rand.IntN(3)), n.Key}); w.in(4) && !w.taken(other) {
 		k = other // the same number in another encapsulation
@@ -316,20 +319,17 @@ func (w *World) rekey() {
 // madeAnew deletes a network and declares it again under its name, with its key or
 // with another one.
 func (w *World) madeAnew() {
-	full := one(w, w.Networks())
-	if full == "" {
+	n, ok := w.networkGoes()
+	if !ok {
 		return
 	}
-	n := *w.networks[full]
-	w.evict(full)
-	w.deleteNetwork(full)
 	// Not a key to be allocated: made at once, that would be the one it had.
 	if k := w.freeKey(); k.key != 0 && w.in(2) {
 		n.Encap, n.Key = k.encap, k.key
 	}
 	w.putNetwork(n)
 	for range 2 {
-		w.fill(full)
+		w.fill(n.FullName())
 	}
 }
 
