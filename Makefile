@@ -12,6 +12,8 @@ BENCH   ?= all
 FUZZTIME ?= 10s
 TRACES  ?= 100000
 STEPS   ?= 10000
+SUITE   ?= bookworm
+RUN     ?= all
 
 STATICCHECK_VERSION := v0.7.0
 STATICCHECK := bin/tools/staticcheck-$(STATICCHECK_VERSION)/staticcheck
@@ -69,7 +71,7 @@ test-deps:
 	@[ "$$(id -u)" != 0 ] || .ci/deps lab test
 
 .PHONY: test
-test: test-deps check unit packet bench-smoke ## everything: check, unit, packet, bench-smoke (this is what CI runs)
+test: test-deps check unit packet bench-smoke kernel-smoke ## everything: check, unit, packet, bench-smoke, kernel-smoke (this is what CI runs)
 
 .PHONY: check
 check: $(STATICCHECK) generate-check ## gofmt, go vet, staticcheck, generated files, the peers' build
@@ -82,6 +84,18 @@ unit: ## unit, golden, property and fuzz-seed tests, with the race detector wher
 .PHONY: packet
 packet: ## packet-level tests on real Open vSwitch; needs root
 	@.ci/packet
+
+.PHONY: kernel-smoke
+kernel-smoke: ## a few packet-level tests on the kernel's datapath, in a virtual machine; needs root and qemu
+	@.ci/kernel smoke
+
+.PHONY: test-kernel
+test-kernel: ## packet-level tests on the kernel's datapath, in a machine of Debian's SUITE (bookworm; trixie), RUN=PACKAGE for one package; needs root and qemu
+	@.ci/kernel -s $(SUITE) $(RUN)
+
+.PHONY: kernel-image
+kernel-image: ## build the machine of make test-kernel for SUITE into bin/kernel (from Debian packages, none is installed)
+	@.ci/kernel-image $(SUITE)
 
 .PHONY: fuzz
 fuzz: ## fuzz every decoder and parser for FUZZTIME (10s) each

@@ -32,6 +32,7 @@ var steps = []step{
 	{example: "ofctl-lab guest xml veos1 -f configs/topologies/veos.yaml", want: `<target dev="hdc" bus="ide"/>`},
 	{example: "ofctl-lab guest xml --network", want: `<virtualport type="openvswitch"/>`},
 	{example: "ofctl-lab guest xml vm1 -f configs/topologies/veos.yaml --accel tcg", want: `<domain type="qemu">`},
+	{example: "ofctl-lab guest accel", want: `(?m)^(kvm|tcg)$`},
 	{example: "ofctl-lab guest import --domain configs/libvirt/veos1.xml --network configs/libvirt/ovs-net.xml",
 		want: `network: imported/mgmt, mac: "52:54:00:11:00:01"`},
 	{example: "ofctl-lab guest import --domain configs/libvirt/veos1.xml --network configs/libvirt/ovs-net.xml --tenant red --encap vxlan --host kvm1 --tep 192.0.2.11",

@@ -13,7 +13,7 @@ Their network cards are ports that are bound by their iface-id, as all others ar
 	}
 	group(cmd)
 	cmd.AddCommand(newGuestXML(a), newGuestImport(a), newGuestDefine(a), newGuestStart(a), newGuestStop(a),
-		newGuestStatus(a), newGuestConsole(a), newGuestUndefine(a))
+		newGuestStatus(a), newGuestConsole(a), newGuestUndefine(a), newGuestAccel(a))
 	return cmd
 }
 
