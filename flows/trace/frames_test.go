@@ -169,7 +169,7 @@ func TestFramesAreThoseOfOpenVSwitch(t *testing.T) {
 		}
 		// What the datapath remembers of the state before must not be used any more.
 		v.call("revalidator/purge")
-		s, err := tc.newSwitch()
+		s, err := tc.newSwitch(v.version)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,8 +21,8 @@ type testCase struct {
 	packets []*Packet
 }
 
-func (c *testCase) newSwitch() (*Switch, error) {
-	return New(Config{Name: "br0", Ports: slices.Concat(testPorts, c.also), State: flows.Flat(&flows.Part{Flows: c.flows, Groups: c.groups})})
+func (c *testCase) newSwitch(v Version) (*Switch, error) {
+	return New(Config{Name: "br0", Version: v, Ports: slices.Concat(testPorts, c.also), State: flows.Flat(&flows.Part{Flows: c.flows, Groups: c.groups})})
 }
 
 func (g gen) testCase(nFlows, nPackets int) *testCase {
