@@ -10,10 +10,11 @@ import (
 // packet. The zero Version is V31.
 type Version struct{ Major, Minor int }
 
-// The versions that the interpreter is held against.
+// The versions that the interpreter is held against, and that of a switch which did not say.
 var (
-	V31 = Version{3, 1}
-	V35 = Version{3, 5}
+	V31            = Version{3, 1}
+	V35            = Version{3, 5}
+	VersionUnknown = Version{-1, -1}
 )
 
 // ParseVersion reads a version as OVSDB has it (column ovs_version) or a program prints it:
@@ -21,7 +22,7 @@ var (
 func ParseVersion(s string) (Version, error) {
 	m := versionText.FindStringSubmatch(s)
 	if m == nil {
-		return Version{}, fmt.Errorf("%.32q is not a version of Open vSwitch like 3.1.0", s)
+		return VersionUnknown, fmt.Errorf("%.32q is not a version of Open vSwitch like 3.1.0", s)
 	}
 	major, _ := strconv.Atoi(m[1]) // at most four digits
 	minor, _ := strconv.Atoi(m[2])
@@ -32,8 +33,11 @@ var versionText = regexp.MustCompile(`^(\d{1,4})\.(\d{1,4})(\D|$)`)
 
 // String is the version as 3.1, also that of the zero Version.
 func (v Version) String() string {
-	if v == (Version{}) {
+	switch v {
+	case Version{}:
 		v = V31
+	case VersionUnknown:
+		return "of an unknown version"
 	}
 	return fmt.Sprintf("%d.%d", v.Major, v.Minor)
 }
@@ -47,6 +51,7 @@ func (v Version) before(o Version) bool {
 // one in between nobody has tried, so what depends on it is unknown, by name.
 func (r *run) as35(what string) bool {
 	switch v := r.sw.version; {
+	case v == VersionUnknown:
 	case v == Version{} || !V31.before(v):
 		return false
 	case !v.before(V35):
