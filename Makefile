@@ -105,6 +105,10 @@ fuzz: ## fuzz every decoder and parser for FUZZTIME (10s) each
 differential: ## compare the interpreter with Open vSwitch on TRACES (100000) random packets and a fifth as many real frames
 	.ci/isolated go test -count=1 -v -timeout 60m -run OpenVSwitch ./flows/trace -seed 0 -traces $(TRACES) -frames $$(($(TRACES) / 5))
 
+.PHONY: test-versions
+test-versions: ## run the tests of real switches against Debian 13's Open vSwitch 3.5 in a root of its own (TESTS=PATTERN: some); needs root
+	@.ci/versions "$(TESTS)"
+
 .PHONY: churn
 churn: ## change a lab with real switches at random in STEPS (10000) steps, while all ports send; needs root
 	.ci/isolated go test -count=1 -v -timeout 120m -run '^TestChurn$$' ./cmd/ofctl-lab/e2e -churn.steps $(STEPS)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ofctl-lab/ofctl-lab/controller/explain"
 	"github.com/ofctl-lab/ofctl-lab/flows"
+	"github.com/ofctl-lab/ofctl-lab/flows/trace"
 )
 
 // flowSource is where flows are read.
@@ -29,6 +30,7 @@ type sourceOptions struct {
 	dumps    []string
 	topology string
 	ports    []string
+	version  string // of Open vSwitch
 }
 
 func (o *sourceOptions) addFlags(cmd *cobra.Command) {
@@ -36,6 +38,7 @@ func (o *sourceOptions) addFlags(cmd *cobra.Command) {
 	fl.BoolVar(&o.planned, "planned", false, "by the flows that the switches are to hold")
 	fl.StringArrayVar(&o.dumps, "dump", nil, "flows and groups of a host from a file, as HOST=FILE; may be repeated")
 	fl.StringVarP(&o.topology, "file", "f", "", "with --dump: the topology file that has the names")
+	fl.StringVar(&o.version, "open-vswitch", trace.V31.String(), "with --dump: the version of Open vSwitch that the hosts run")
 	fl.StringArrayVar(&o.ports, "port", nil, "with --dump: where a port is that the flows do not show, as PORT=HOST:NUMBER; may be repeated")
 }
 
@@ -49,6 +52,8 @@ func (o *sourceOptions) check() error {
 		return usagef("-f is for --dump; without it the names are the controller's")
 	case len(o.dumps) == 0 && len(o.ports) > 0:
 		return usagef("--port is for --dump; without it the controller knows where the ports are")
+	case len(o.dumps) == 0 && o.version != trace.V31.String():
+		return usagef("--open-vswitch is for --dump; without it the hosts say which version they run")
 	}
 	return nil
 }

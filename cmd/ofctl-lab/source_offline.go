@@ -39,10 +39,15 @@ func (a *app) offline(o sourceOptions) (*explain.Overlay, flowSource, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	version, err := trace.ParseVersion(o.version)
+	if err != nil {
+		return nil, nil, usagef("--open-vswitch: %v", err)
+	}
 	overlay := explain.FromSnapshot(tp.snapshot)
 	var names []string
-	for _, h := range overlay.Hosts {
-		names = append(names, h.Name)
+	for i := range overlay.Hosts {
+		overlay.Hosts[i].OpenVSwitch = version
+		names = append(names, overlay.Hosts[i].Name)
 	}
 	s := &offlineSource{tables: map[string]*explain.Tables{}, errs: map[string][]error{}}
 	for _, d := range o.dumps {

@@ -93,6 +93,8 @@ func (s *onlineSource) overlay(ctx context.Context) (*explain.Overlay, error) {
 	o := &explain.Overlay{}
 	for _, h := range hosts {
 		e := explain.Host{Name: h.Name, ID: topo.ID(h.ID), TEP: h.TEP}
+		// One that does not say which version it runs, or in no words we know, may run any.
+		e.OpenVSwitch, _ = trace.ParseVersion(h.Status.OVS)
 		if h.Status.Bridge != nil {
 			e.Tunnels = h.Status.Bridge.Tunnels
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ofctl-lab/ofctl-lab/flows"
 	"github.com/ofctl-lab/ofctl-lab/flows/pipeline"
+	"github.com/ofctl-lab/ofctl-lab/flows/trace"
 	"github.com/ofctl-lab/ofctl-lab/topo"
 )
 
@@ -27,6 +28,8 @@ type Host struct {
 	Tunnels map[string]uint32
 	// OtherTunnels are those of which nobody knows the encapsulation.
 	OtherTunnels []uint32
+	// OpenVSwitch is the version that the host runs.
+	OpenVSwitch trace.Version
 }
 
 // Network is a network.

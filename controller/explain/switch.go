@@ -52,7 +52,9 @@ func (t *Tables) compile(o *Overlay, host string) (*trace.Switch, *names, error)
 			ports[n] = trace.Port{Number: n, Name: o.Ports[i].Name, Down: ports[n].Down}
 		}
 	}
+	c := trace.Config{Name: host, Unread: t.Unread}
 	if h := o.host(host); h != nil {
+		c.Version = h.OpenVSwitch
 		for encap, n := range h.Tunnels {
 			ports[n] = trace.Port{Number: n, Name: encap, Tunnel: &trace.Tunnel{Encap: encap}}
 		}
@@ -60,7 +62,7 @@ func (t *Tables) compile(o *Overlay, host string) (*trace.Switch, *names, error)
 			ports[n] = trace.Port{Number: n, Name: otherTunnel, Tunnel: &trace.Tunnel{Encap: otherTunnel}}
 		}
 	}
-	c := trace.Config{Name: host, Unread: t.Unread, Ports: make([]trace.Port, 0, len(ports))}
+	c.Ports = make([]trace.Port, 0, len(ports))
 	for _, p := range ports {
 		c.Ports = append(c.Ports, p)
 	}

@@ -72,7 +72,7 @@ func (c *claims) overlay() verify.Overlay {
 
 // host is a host with its flows, or without them where they cannot be judged.
 func (c *claims) host(h *Host) verify.Host {
-	out := verify.Host{Name: h.Name, TEPs: h.endpoints()}
+	out := verify.Host{Name: h.Name, TEPs: h.endpoints(), OpenVSwitch: h.OpenVSwitch}
 	r, asked := c.read[h.Name]
 	if !asked {
 		return out

@@ -37,6 +37,10 @@ func TestUpDown(t *testing.T) {
 			if out := output(t, m, s.Name, h.Name, "ovs-appctl", "tnl/neigh/show"); strings.Count(out, UnderlayBridge) != 1 {
 				t.Errorf("%s: neighbours are not warm:\n%s", h.Name, out)
 			}
+			version := strings.Trim(strings.TrimSpace(output(t, m, s.Name, h.Name, "ovs-vsctl", "get", "Open_vSwitch", ".", "ovs_version")), `"`)
+			if out := output(t, m, s.Name, h.Name, "ovs-vswitchd", "--version"); version == "" || !strings.Contains(out, " "+version+"\n") {
+				t.Errorf("%s: version %q in OVSDB, of\n%s", h.Name, version, out)
+			}
 		}
 		start = time.Now()
 		if err := m.Up(testCtx(t), s, UpOptions{}); err != nil {

@@ -88,7 +88,12 @@ func (o ovs) ensureRunning(ctx context.Context) error {
 		return err
 	}
 	if started {
-		if _, err := o.vsctl(ctx, "--no-wait", "init"); err != nil {
+		version, err := o.version(ctx)
+		if err != nil {
+			return err
+		}
+		// On a real host ovs-ctl writes the version, which ovs-vswitchd does not.
+		if _, err := o.vsctl(ctx, "--no-wait", "init", "--", "set", "Open_vSwitch", ".", "ovs_version="+version); err != nil {
 			return err
 		}
 	}
@@ -98,6 +103,20 @@ func (o ovs) ensureRunning(ctx context.Context) error {
 	}
 	_, err = o.ensureDaemon(ctx, "ovs-vswitchd", args...)
 	return err
+}
+
+// version is that of ovs-vswitchd.
+func (o ovs) version(ctx context.Context) (string, error) {
+	out, _, err := run(ctx, o.ns, ovsEnv(o.dir), "ovs-vswitchd", "--version")
+	if err != nil {
+		return "", err
+	}
+	first, _, _ := strings.Cut(out, "\n")
+	_, version, ok := strings.Cut(first, "(Open vSwitch) ")
+	if !ok {
+		return "", fmt.Errorf("ovs-vswitchd --version says %.80q, and no version", first)
+	}
+	return version, nil
 }
 
 // ensureDaemon starts one daemon unless it runs; with --detach it returns when

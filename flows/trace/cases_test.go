@@ -354,7 +354,7 @@ func TestFramesOfTheCasesAreThoseOfOpenVSwitch(t *testing.T) {
 				t.Fatal(err)
 			}
 			v.call("revalidator/purge")
-			s, err := tc.newSwitch()
+			s, err := tc.newSwitch(v.version)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -20,8 +20,8 @@ import (
 
 var update = flag.Bool("update", false, "write docs/reference/interpreter.md again")
 
-// covered is an action, instruction or field of Open vSwitch 3.1, and what the interpreter
-// makes of it.
+// covered is an action, instruction or field of Open vSwitch 3.1 and 3.5, which have the
+// same, and what the interpreter makes of it.
 type covered struct {
 	name string // as in ovs-actions(7) and ovs-fields(7)
 	// flow is an example, "" for what Open vSwitch has no flows with.
@@ -33,6 +33,13 @@ type covered struct {
 	unknown string
 	// untold says that ovs-ofctl cannot print it.
 	untold bool
+}
+
+// differences are what versions do with a packet in different ways.
+// TestActionSetInsideAnActionOfOpenVSwitch holds them against the switch that is here.
+var differences = []struct{ what, v31, v35 string }{
+	{"the action set in clone", "done in the clone, as it is then, and at the end of the packet", "the clone has one of its own, empty at first; the packet's is done at its end only"},
+	{"the action set in check_pkt_larger", "done for larger packets, and at the end of the packet", "what follows has one of its own, empty at first; the packet's is done at its end only"},
 }
 
 // coveredActions are all that ovs-actions(7) has, in its order, and what of OpenFlow 1.3 it
@@ -90,8 +97,8 @@ var coveredActions = []covered{
 	{name: "sample", flow: "sample(probability=5,collector_set_id=1)", refused: "sample"},
 	{name: "debug_recirc", flow: "debug_recirc", refused: "debug_recirc", untold: true},
 	{name: "debug_slow", flow: "debug_slow", refused: "debug_slow", untold: true},
-	{name: "push_pbb, pop_pbb", note: "of OpenFlow 1.3; Open vSwitch 3.1 does not have it"},
-	{name: "copy_ttl_out, copy_ttl_in", note: "of OpenFlow 1.3; Open vSwitch 3.1 does not have it"},
+	{name: "push_pbb, pop_pbb", note: "of OpenFlow 1.3; Open vSwitch does not have it"},
+	{name: "copy_ttl_out, copy_ttl_in", note: "of OpenFlow 1.3; Open vSwitch does not have it"},
 }
 
 // coveredInstructions are those of OpenFlow 1.3.
@@ -429,13 +436,23 @@ func reference() string {
 Generated from the tables of ` + "`flows/trace/coverage_test.go`" + ` by ` + "`make generate`" + `; do not edit.
 
 ` + "`ofctl-lab trace`" + ` and ` + "`ofctl-lab verify`" + ` read what a switch holds over OpenFlow 1.3, or from the text of ovs-ofctl. These are
-the actions, instructions and fields of Open vSwitch 3.1 (ovs-actions(7), ovs-fields(7)). What is refused is named by a trace
-that meets it, with the reason, and its verdict is unknown; verify proves nothing on a host where packets meet it. A
-test gives a real switch a flow with each of them, reads it both ways and traces a packet through it.
+the actions, instructions and fields of Open vSwitch 3.1 and 3.5 (ovs-actions(7), ovs-fields(7)), which have the same ones. What
+is refused is named by a trace that meets it, with the reason, and its verdict is unknown; verify proves nothing on a host
+where packets meet it. A test gives a real switch a flow with each of them, reads it both ways and traces a packet through
+it: the 3.1.0 of Debian 12 in ` + "`make test`" + `, the 3.5.0 of Debian 13 in ` + "`make test-versions`" + `.
 
-## Actions
+## Versions that differ
 
+A host says which version it runs; for files it is said by ` + "`--open-vswitch`" + `. Older versions than 3.1 are taken for 3.1,
+newer ones than 3.5 for 3.5. With one in between, or none that is known, a packet that meets what differs has an unknown verdict.
+
+| what | Open vSwitch 3.1 | Open vSwitch 3.5 |
+|---|---|---|
 `)
+	for _, d := range differences {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", d.what, d.v31, d.v35)
+	}
+	b.WriteString("\n## Actions\n\n")
 	writeTable(&b, coveredActions)
 	b.WriteString("\n## Instructions\n\n")
 	writeTable(&b, coveredInstructions)

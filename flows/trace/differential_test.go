@@ -3,7 +3,6 @@ package trace
 import (
 	"flag"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -21,7 +20,7 @@ var (
 func (v *vswitch) disagree(s *Switch, p *Packet) (d string, forwarded bool, err error) {
 	flow, frame := p.asInput()
 	res := s.Trace(p, Options{Conns: []Conn{{State: ConnNew}}})
-	if says(res, "Open vSwitch 3.1 ") {
+	if fails(res) {
 		v.skipped++
 		return "", false, nil
 	}
@@ -58,13 +57,18 @@ func says(res Result, what string) bool {
 	})
 }
 
+// fails reports whether we say that Open vSwitch fails.
+func fails(res Result) bool {
+	return says(res, "Open vSwitch aborts") || says(res, "Open vSwitch writes over the wrong bytes")
+}
+
 // reread reports whether a packet comes back from a recirculation as another than it went:
 // its frame is read anew, and its tunnel is the one it came by, when tunnel ports ask for
 // that. The datapath does so, and we; ofproto/trace does not, and what was without its
 // labels it does not follow at all.
 func reread(p *Packet, text string) bool {
 	_, behind, recirculated := strings.Cut(text, "- resume")
-	if strings.Count(text, ",recirc(")+strings.Count(text, ": recirc(") > strings.Count(text, "- resume") {
+	if strings.Count(text, "recirc(0x") > 2*strings.Count(text, "- resume") { // each is resumed under a line that names it
 		return true
 	}
 	return recirculated && (strings.Contains(text, "push_vlan(") || strings.Contains(text, "_mpls(") || p.fields[flows.IPProto].IsZero() ||
@@ -100,14 +104,13 @@ func (v *vswitch) compare(c *testCase, seed uint64) (forwarded int) {
 	if err := v.load(c); err != nil {
 		v.t.Fatalf("seed %d: %v", seed, err)
 	}
-	s, err := c.newSwitch()
+	s, err := c.newSwitch(v.version)
 	if err != nil {
 		v.t.Fatal(err)
 	}
 	for i, p := range c.packets {
 		d, sent, err := v.disagree(s, p)
 		if err != nil {
-			os.WriteFile("/tmp/hi/crash.txt", []byte(c.text(p)), 0o644)
 			v.t.Fatalf("seed %d packet %d: %v", seed, i, err)
 		}
 		if sent {

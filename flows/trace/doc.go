@@ -1,5 +1,5 @@
 // Package trace is an interpreter of a flows.State: a packet in, every step, every
-// copy that leaves, and a verdict out. It does what Open vSwitch 3.1 does with
+// copy that leaves, and a verdict out. It does what Open vSwitch 3.1 and 3.5 do with
 // OpenFlow 1.3 and the Nicira extensions (and not what the specification leaves
 // open or Open vSwitch does differently); a differential test holds it against
 // ofproto/trace of the real thing.

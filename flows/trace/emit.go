@@ -65,10 +65,10 @@ func emit(base, p *Packet) (trouble string) {
 	return trouble
 }
 
-// What Open vSwitch 3.1 does that nobody can want.
+// What Open vSwitch does, 3.1 and 3.5, that nobody can want.
 const (
-	aborts  = "Open vSwitch 3.1 aborts: it takes a label off of which it read no bottom (flow_pop_mpls in commit_mpls_action)"
-	garbles = "Open vSwitch 3.1 writes over the wrong bytes: for a copy to the controller its userspace datapath read the packet anew, and took something else for the payload (flow_extract in dp_execute_cb)"
+	aborts  = "Open vSwitch aborts: it takes a label off of which it read no bottom (flow_pop_mpls in commit_mpls_action)"
+	garbles = "Open vSwitch writes over the wrong bytes: for a copy to the controller its userspace datapath read the packet anew, and took something else for the payload (flow_extract in dp_execute_cb)"
 )
 
 // emit is emit of the packet of this run.

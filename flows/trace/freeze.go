@@ -106,10 +106,14 @@ func (r *run) pause(a flows.ToController) {
 	r.freeze()
 }
 
-// clone does actions on a copy of the packet, and the action set as it is.
+// clone does actions on a copy of the packet, and an action set: in Open vSwitch 3.1 the
+// packet's as it is then, in 3.5 one that begins empty.
 func (r *run) clone(a flows.Clone) {
 	as := a.Actions()
 	p, stack, set := r.p, slices.Clone(r.stack), r.set
+	if r.hidesSet("clone") {
+		r.set = nil
+	}
 	r.within(r.step(Step{Kind: StepClone}), func() {
 		// What cannot be undone by writing what was there before is done to a copy of the
 		// bytes (reversible_actions in ofproto-dpif-xlate.c), unless nothing follows.
@@ -132,6 +136,12 @@ func (r *run) clone(a flows.Clone) {
 	r.p, r.stack, r.set = p, stack, set
 }
 
+// hidesSet reports whether the action set of the packet is not done as part of an action
+// that has actions in it.
+func (r *run) hidesSet(action string) bool {
+	return len(r.set) > 0 && r.as35("the action set in "+action)
+}
+
 // checkLarger does what follows twice, as Open vSwitch does, and takes the one that the
 // packet's length asks for: all that is left of this list of actions, and the action set.
 // What follows further out goes on as if there had been no such action.
@@ -150,6 +160,7 @@ func (r *run) checkLarger(a flows.CheckLarger, left cont, later []cont) {
 	if r.at != nil {
 		r.step(Step{Kind: StepNote, Note: fmt.Sprintf("the packet has %d bytes: larger than %d is %d", r.length(), a.Len, larger)})
 	}
+	hides := r.hidesSet("check_pkt_larger")
 	r.nested++
 	r.last = true // of each half; the list, which this ends, has what it was before
 	defer func() { r.nested-- }()
@@ -160,7 +171,11 @@ func (r *run) checkLarger(a flows.CheckLarger, left cont, later []cont) {
 		if !taken {
 			r.at = nil
 		}
-		// The action set and the stack are those that the first of the two left.
+		// The stack is that which the first of the two left, and the action set, unless both
+		// begin with none.
+		if hides {
+			r.set = nil
+		}
 		r.p, r.base, r.cut, r.wasMPLS, r.exit = was.p, was.base, was.cut, was.wasMPLS, false
 		r.writeBits(a.Dst, flows.U(v))
 		r.resume(rest)

@@ -82,7 +82,7 @@ func (r *run) selected(g *flows.Group) {
 // of which nobody says how it selects; minHashes the fewest.
 const (
 	minHashes = 16
-	maxHashes = 64
+	maxHashes = 256
 )
 
 // usesHash reports whether a select group chooses by a hash of the datapath's, for which

@@ -124,7 +124,7 @@ func (p *Packet) popLabel(n int, etherType uint16) bool {
 
 // relabel is frame with the label stack and the Ethernet type of p, and where its headers
 // are (commit_mpls_action of Open vSwitch): entries that are the same, from the innermost
-// out, stay. It does not survive in Open vSwitch 3.1 to take off what was pushed on a
+// out, stay. It does not survive in Open vSwitch to take off what was pushed on a
 // stack of which no bottom was read, which only a group's bucket or a clone can ask for.
 func relabel(frame []byte, base, p *Packet) (b []byte, at layout, survives bool) {
 	at, survives = base.at, true
@@ -202,7 +202,7 @@ func (r *run) popMPLS(a flows.PopMPLS) {
 		r.wasMPLS = true
 	case !popped && n == maxLabels:
 		if r.nested > 0 {
-			r.unknown("Open vSwitch 3.1 aborts: it drops all it has done so far in the middle of it (ofpbuf_clear in compose_mpls_pop_action)")
+			r.unknown("Open vSwitch aborts: it drops all it has done so far in the middle of it (ofpbuf_clear in compose_mpls_pop_action)")
 		}
 		r.undo() // even if this is in a bucket, which ends alone
 		r.tooManyLabels()

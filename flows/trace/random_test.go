@@ -21,8 +21,8 @@ type testCase struct {
 	packets []*Packet
 }
 
-func (c *testCase) newSwitch() (*Switch, error) {
-	return New(Config{Name: "br0", Ports: slices.Concat(testPorts, c.also), State: flows.Flat(&flows.Part{Flows: c.flows, Groups: c.groups})})
+func (c *testCase) newSwitch(v Version) (*Switch, error) {
+	return New(Config{Name: "br0", Version: v, Ports: slices.Concat(testPorts, c.also), State: flows.Flat(&flows.Part{Flows: c.flows, Groups: c.groups})})
 }
 
 func (g gen) testCase(nFlows, nPackets int) *testCase {
@@ -135,6 +135,10 @@ func (g gen) match(ps []*Packet) flows.Match {
 	var m flows.Match
 	n := pick(g, 0, 1, 1, 2, 2, 3, 5)
 	fields := p.Match()
+	// Many actions need an Ethernet type.
+	if g.oneIn(2) {
+		m = m.With(flows.EthType, p.fields[flows.EthType])
+	}
 	for range n {
 		var e flows.FieldMatch
 		switch {
@@ -274,7 +278,11 @@ func (g gen) subfield(bits uint16) flows.Subfield {
 
 func (g gen) action(ps []*Packet) flows.Action {
 	ports := []uint32{1, 2, 3, 4, 4, 101, 102, 103, flows.PortInPort, flows.PortLocal, flows.PortAll, flows.PortFlood, 77}
-	switch g.IntN(40) {
+	kind := g.IntN(40)
+	if g.oneIn(6) { // few flows can have these
+		kind = 24 + g.IntN(5)
+	}
+	switch kind {
 	case 24:
 		return g.conntrack()
 	case 25:

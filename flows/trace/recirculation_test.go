@@ -155,7 +155,7 @@ func TestRecirculationIsThatOfOpenVSwitch(t *testing.T) {
 				t.Fatal(err)
 			}
 			v.call("revalidator/purge")
-			s, err := tc.newSwitch()
+			s, err := tc.newSwitch(v.version)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -189,7 +189,7 @@ func TestNATOfReplies(t *testing.T) {
 	if err := v.load(tc); err != nil {
 		t.Fatal(err)
 	}
-	s, err := tc.newSwitch()
+	s, err := tc.newSwitch(v.version)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func (v *vswitch) keep(c *testCase, p *Packet) {
 
 // disagreeOn loads a case first.
 func (v *vswitch) disagreeOn(c *testCase, p *Packet) (string, bool, error) {
-	s, err := c.newSwitch()
+	s, err := c.newSwitch(v.version)
 	if err != nil {
 		return "", false, err
 	}

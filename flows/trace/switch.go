@@ -43,6 +43,8 @@ type Unread struct {
 type Config struct {
 	Name  string
 	State *flows.State
+	// Version is the switch's, V31 when zero.
+	Version Version
 	// Ports are all ports. When nil they are not known: any number counts as a port
 	// that is up and no tunnel, and ALL and FLOOD are not interpreted.
 	Ports []Port
@@ -55,17 +57,18 @@ type Config struct {
 // Switch is a State compiled for lookups, and the ports. It is immutable and safe
 // for concurrent use.
 type Switch struct {
-	name   string
-	tables [256]*table
-	groups map[uint32]*flows.Group
-	unread map[uint32]string // groups
-	ports  map[uint32]*Port  // nil: unknown
-	order  []*Port           // by number
+	name    string
+	version Version
+	tables  [256]*table
+	groups  map[uint32]*flows.Group
+	unread  map[uint32]string // groups
+	ports   map[uint32]*Port  // nil: unknown
+	order   []*Port           // by number
 }
 
 // New compiles a switch. A port that is given twice is an error.
 func New(c Config) (*Switch, error) {
-	s := &Switch{name: c.Name, groups: map[uint32]*flows.Group{}, unread: maps.Clone(c.UnreadGroups)}
+	s := &Switch{name: c.Name, version: c.Version, groups: map[uint32]*flows.Group{}, unread: maps.Clone(c.UnreadGroups)}
 	var byTable [256][]*flows.Flow
 	for _, p := range c.State.Parts() {
 		if p == nil {

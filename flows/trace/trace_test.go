@@ -290,7 +290,7 @@ func TestAPacketIsNotChangedByItsTrace(t *testing.T) {
 		was := *p
 		bytes := string(p.frame)
 		c := g.testCase(10, 3)
-		s, err := c.newSwitch()
+		s, err := c.newSwitch(V31)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -73,7 +73,7 @@ func TestWhatNATChoosesIsUnsure(t *testing.T) {
 	}
 }
 
-// TestWhereOpenVSwitchFails: what Open vSwitch 3.1 does not survive, or does to the wrong
+// TestWhereOpenVSwitchFails: what Open vSwitch does not survive, or does to the wrong
 // bytes, is said. (Each was seen on a real one, which for the tests would not be there any
 // more.)
 func TestWhereOpenVSwitchFails(t *testing.T) {
@@ -87,9 +87,9 @@ func TestWhereOpenVSwitchFails(t *testing.T) {
 		frame         []byte
 		says          string
 	}{
-		{"a label off a stack without a bottom", "clone(push_mpls:0x8847,output:2),output:3", bottomless, "Open vSwitch 3.1 aborts"},
+		{"a label off a stack without a bottom", "clone(push_mpls:0x8847,output:2),output:3", bottomless, "Open vSwitch aborts"},
 		{"a label off one with a bottom", "clone(push_mpls:0x8847,output:2),output:3", labelled(sound, 1, 2), ""},
-		{"too many labels within an action of the datapath", "check_pkt_larger(20)->NXM_NX_REG0[0],pop_mpls:0x0800", deep, "Open vSwitch 3.1 aborts"},
+		{"too many labels within an action of the datapath", "check_pkt_larger(20)->NXM_NX_REG0[0],pop_mpls:0x0800", deep, "Open vSwitch aborts"},
 		{"too many labels", "pop_mpls:0x0800", deep, ""},
 		{"labels behind two tags of which one was read", "push_vlan:0x8100,CONTROLLER:0,push_mpls:0x8847,output:2", tagged, "writes over the wrong bytes"},
 		{"labels behind a tag", "CONTROLLER:0,push_mpls:0x8847,output:2", tagged, ""},

@@ -20,6 +20,7 @@ import (
 // needs neither root nor a namespace.
 type vswitch struct {
 	t       testing.TB
+	version Version
 	dir     string
 	ctl     *ovsctl.Control
 	ports   map[uint32]string // names by OpenFlow port number, but for br0
@@ -66,6 +67,15 @@ func startVswitch(t testing.TB) *vswitch {
 	v := &vswitch{t: t, dir: dir, ports: map[uint32]string{}}
 	db := filepath.Join(dir, "conf.db")
 	v.run("", "ovsdb-tool", "create", db, "/usr/share/openvswitch/vswitch.ovsschema")
+	out, err := v.try("", "ovs-vswitchd", "--version")
+	if err != nil {
+		t.Fatal(err)
+	}
+	version, err := ParseVersion(regexp.MustCompile(`\(Open vSwitch\) (\S*)`).FindStringSubmatch(out + "(Open vSwitch) ")[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.version = version
 	sock := "unix:" + filepath.Join(dir, "db.sock")
 	v.daemon("ovsdb-server", db, "--remote=p"+sock, "--unixctl="+filepath.Join(dir, "db.ctl"))
 	v.eventually(func() error {

@@ -42,6 +42,8 @@ type Host struct {
 	// its endpoints count.
 	State  *flows.State
 	Unread []trace.Unread
+	// OpenVSwitch is the version that the host runs.
+	OpenVSwitch trace.Version
 }
 
 // Tunnel is a port at which tunnels from all peers end.

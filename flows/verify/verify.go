@@ -167,7 +167,7 @@ func (v *verifier) network() (*trace.Network, error) {
 		if h.State == nil {
 			continue
 		}
-		c := trace.Config{Name: h.Name, State: h.State, Unread: h.Unread}
+		c := trace.Config{Name: h.Name, Version: h.OpenVSwitch, State: h.State, Unread: h.Unread}
 		for _, t := range h.Tunnels {
 			c.Ports = append(c.Ports, trace.Port{Number: t.Number, Name: t.Name, Tunnel: &trace.Tunnel{Encap: t.Encap}})
 		}
