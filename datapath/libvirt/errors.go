@@ -17,6 +17,8 @@ var (
 	ErrExists     = errors.New("libvirt has another one of that name")
 	// ErrClosed is that of calls on a connection that was closed or lost.
 	ErrClosed = errors.New("the connection to libvirt is closed")
+	// ErrNoKVM is that of a domain for KVM on a machine whose libvirt has none.
+	ErrNoKVM = errors.New("libvirt has no KVM on this machine")
 	// ErrStillRuns is that of a domain which did not stop when it was asked to.
 	ErrStillRuns = errors.New("it still runs")
 	// ErrHasState is that of a domain which has more than its definition.

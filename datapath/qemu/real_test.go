@@ -181,10 +181,14 @@ func TestProbe(t *testing.T) {
 	if err := Probe(ctx, TCG); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
+	// Whatever this machine has of KVM, what is chosen agrees with what is said of it.
 	found, note, err := FindAccel(testCtx(t))
 	t.Logf("here: %s %s", found, note)
 	if err != nil || (found == TCG) != (note != "") {
 		t.Errorf("%s %q %v", found, note, err)
+	}
+	if err := CheckKVM(testCtx(t)); (err == nil) != (found == KVM) || err != nil && !errors.Is(err, ErrNoKVM) {
+		t.Errorf("%s is found, and the check says %v", found, err)
 	}
 }
 

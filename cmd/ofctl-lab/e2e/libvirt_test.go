@@ -62,8 +62,8 @@ type hypervisor struct {
 	host string
 }
 
-// hypervisor starts libvirt on a host of the lab.
-func (l *testLab) hypervisor(t *testing.T, host string) *hypervisor {
+// hypervisor starts libvirt on a host of the lab, under a command if there is one.
+func (l *testLab) hypervisor(t *testing.T, host string, under ...string) *hypervisor {
 	t.Helper()
 	ns, err := l.m.Namespace(l.name, lab.Target{Host: host})
 	if err != nil {
@@ -71,7 +71,7 @@ func (l *testLab) hypervisor(t *testing.T, host string) *hypervisor {
 	}
 	t.Cleanup(func() { ns.Close() })
 	return &hypervisor{
-		Daemon: libvirttest.Start(t, libvirttest.Options{Namespace: ns, OVSRunDir: filepath.Dir(l.m.DatabaseSocket(l.name, host))}),
+		Daemon: libvirttest.Start(t, libvirttest.Options{Namespace: ns, OVSRunDir: filepath.Dir(l.m.DatabaseSocket(l.name, host)), Under: under}),
 		l:      l, host: host,
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,6 +36,8 @@ type Options struct {
 	Namespace *netdev.Namespace
 	// OVSRunDir is where the Open vSwitch that libvirt adds ports to has its db.sock.
 	OVSRunDir string
+	// Under is a command that runs the daemon, such as `.ci/without kvm`. Empty is none.
+	Under []string
 }
 
 // Daemon is a libvirtd that ends with its test, and its virtual machines with it.
@@ -155,7 +158,8 @@ exec libvirtd`
 // Start starts the daemon again after a Stop or Kill, and returns when it answers.
 func (d *Daemon) Start(t testing.TB) {
 	t.Helper()
-	cmd := exec.Command(d.argv[0], d.argv[1:]...)
+	argv := slices.Concat(d.options.Under, d.argv)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	out, err := os.Create(filepath.Join(d.dir, "log/output"))
 	if err != nil {
 		t.Fatal(err)
@@ -195,6 +199,9 @@ func (d *Daemon) Start(t testing.TB) {
 		}
 	}
 }
+
+// RunUnder has the daemon run by a command from its next start on, as Options.Under.
+func (d *Daemon) RunUnder(argv ...string) { d.options.Under = argv }
 
 // Stop ends the daemon as its service manager does. Its virtual machines go on.
 func (d *Daemon) Stop(t testing.TB) { d.signal(t, syscall.SIGTERM) }
