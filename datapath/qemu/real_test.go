@@ -15,22 +15,13 @@ import (
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/guest"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // needQEMU skips, loudly, where no machine can be run.
 func needQEMU(t *testing.T) {
 	t.Helper()
-	err := Prerequisites()
-	if err == nil && os.Geteuid() != 0 {
-		err = errors.New("needs root (taps): run `sudo -E go test ./...`")
-	}
-	if err == nil {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal(err)
-	}
-	t.Skip("SKIPPED:", err)
+	need.Have(t, need.Root(), need.QEMU())
 }
 
 // start runs qemu with the machine in a directory of its own and the taps in a
@@ -94,6 +85,7 @@ func exists(path string) bool {
 // them, more than seven of them too.
 func TestRealCommand(t *testing.T) {
 	needQEMU(t)
+	need.Have(t, need.Tun())
 	for name, m := range machines() {
 		t.Run(name, func(t *testing.T) {
 			files := t.TempDir()
@@ -194,11 +186,7 @@ func TestProbe(t *testing.T) {
 
 // The bytes of the probe are what its source says.
 func TestProbeSource(t *testing.T) {
-	for _, tool := range []string{"as", "ld"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip("SKIPPED:", err)
-		}
-	}
+	need.Have(t, need.Programs("deps", "as", "ld"))
 	dir := t.TempDir()
 	object, rom := filepath.Join(dir, "probe.o"), filepath.Join(dir, "probe.rom")
 	for _, argv := range [][]string{

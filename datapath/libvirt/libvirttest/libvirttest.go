@@ -23,6 +23,7 @@ import (
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/libvirt"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // patience bounds every wait for the daemon. On a loaded machine it needs seconds to
@@ -51,29 +52,14 @@ type Daemon struct {
 
 // Missing is what this machine lacks for a daemon, nil if nothing.
 func Missing() error {
-	var errs []error
-	if os.Geteuid() != 0 {
-		errs = append(errs, errors.New("root"))
-	}
-	for _, program := range []string{"libvirtd", "virsh", "qemu-system-x86_64", "unshare"} {
-		if _, err := exec.LookPath(program); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(need.Root(), need.QEMU(), need.Programs("libvirt-deps", "libvirtd", "virsh"), need.Programs("deps", "unshare"))
 }
 
 // Start starts a daemon and returns when it answers. Where there can be none the
 // test is skipped, and fails on CI.
 func Start(t testing.TB, o Options) *Daemon {
 	t.Helper()
-	if err := Missing(); err != nil {
-		message := fmt.Sprintf("LIBVIRT TESTS DO NOT RUN: %v; run as root with the packages libvirt-daemon, libvirt-clients and qemu-system-x86", err)
-		if os.Getenv("CI") == "true" {
-			t.Fatal(message)
-		}
-		t.Skip(message)
-	}
+	need.Have(t, Missing())
 	// Not t.TempDir: the paths of sockets below it must keep to 107 bytes.
 	dir, err := os.MkdirTemp("", "lv")
 	if err != nil {
