@@ -196,7 +196,7 @@ func (q *QMP) read(lines *bufio.Scanner) {
 	}
 	q.conn.Close() // also a peer that talks nonsense is left alone
 	q.mu.Lock()
-	q.err = fmt.Errorf("QMP: %w: %w", ErrClosed, err)
+	q.err = fmt.Errorf("%w: %w", ErrClosed, err)
 	q.mu.Unlock()
 	close(q.events)
 	close(q.done)
@@ -245,12 +245,7 @@ func (q *QMP) Execute(ctx context.Context, command string, arguments, result any
 		q.mu.Unlock()
 	}()
 	if err := q.send(ctx, request{Execute: command, Arguments: arguments, ID: id}); err != nil {
-		select {
-		case <-q.done:
-			return fmt.Errorf("%s: %w", command, q.ended())
-		default:
-		}
-		return fmt.Errorf("QMP: %s: %w", command, closed.As(ErrClosed, err))
+		return fmt.Errorf("QMP: %s: %w", command, q.writeError(err))
 	}
 	var r reply
 	select {
@@ -262,7 +257,7 @@ func (q *QMP) Execute(ctx context.Context, command string, arguments, result any
 		select {
 		case r = <-waiting:
 		default:
-			return fmt.Errorf("%s: %w", command, q.ended())
+			return fmt.Errorf("QMP: %s: %w", command, q.ended())
 		}
 	}
 	if r.err != nil {
@@ -272,6 +267,20 @@ func (q *QMP) Execute(ctx context.Context, command string, arguments, result any
 		return fmt.Errorf("QMP: %s: %w", command, err)
 	}
 	return nil
+}
+
+// writeError is the error of a write as ErrClosed if the session has ended. The reader may
+// have ended it for a better reason than that the connection is closed.
+func (q *QMP) writeError(err error) error {
+	if !closed.Is(err) {
+		return err
+	}
+	select {
+	case <-q.done:
+		return q.ended()
+	default:
+		return closed.As(ErrClosed, err)
+	}
 }
 
 // ended is why the session has, once it has.
@@ -334,7 +343,7 @@ func (q *QMP) PassFile(ctx context.Context, name string, f *os.File) error {
 	stop()
 	q.writeMu.Unlock()
 	if err != nil {
-		return fmt.Errorf("QMP: pass a file: %w", closed.As(ErrClosed, err))
+		return fmt.Errorf("QMP: pass a file: %w", q.writeError(err))
 	}
 	return q.Execute(ctx, "getfd", map[string]string{"fdname": name}, nil)
 }
