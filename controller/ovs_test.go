@@ -21,6 +21,7 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/datapath/ovsdb"
 	"github.com/ofctl-lab/ofctl-lab/flows"
 	"github.com/ofctl-lab/ofctl-lab/flows/pipeline"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // testNetns is a network namespace for one test: the userspace datapath leaves
@@ -94,22 +95,7 @@ type ovsHost struct {
 // needOpenVSwitch skips a test that needs root and Open vSwitch.
 func needOpenVSwitch(t *testing.T) {
 	t.Helper()
-	missing := ""
-	if os.Geteuid() != 0 {
-		missing = "root"
-	}
-	for _, program := range []string{"ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl"} {
-		if _, err := exec.LookPath(program); err != nil {
-			missing = program + " (apt-get install openvswitch-switch)"
-		}
-	}
-	switch {
-	case missing == "":
-	case os.Getenv("CI") == "true":
-		t.Fatalf("this test needs %s", missing)
-	default:
-		t.Skipf("SKIPPED, and nothing is proven: this test needs %s", missing)
-	}
+	need.Have(t, need.Root(), need.OpenVSwitch(), need.Tun())
 }
 
 // newHost starts a database in the namespace, and a switch if there is to be one.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/libvirt/libvirttest"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // machine is a machine on which a reader types the documents' examples as they
@@ -159,19 +160,7 @@ func (m *machine) install(name, script string) {
 // needsVMs skips, loudly, where no virtual machine can be run.
 func needsVMs(t *testing.T) {
 	t.Helper()
-	_, err := exec.LookPath("qemu-system-x86_64")
-	if err != nil {
-		err = fmt.Errorf("%w (make vm-deps installs it)", err)
-	}
-	if _, ierr := os.Stat("../bin/guest/vmlinuz"); ierr != nil {
-		err = errors.Join(err, fmt.Errorf("%w (make guest-image makes it)", ierr))
-	}
-	if err != nil && os.Getenv("CI") == "true" {
-		t.Fatal(err)
-	}
-	if err != nil {
-		t.Skip("SKIPPED: examples with virtual machines:", err)
-	}
+	need.Have(t, need.QEMU(), need.GuestImage(".."))
 }
 
 // checkout is a copy of what a reader has after make build.
@@ -228,18 +217,5 @@ func TestMain(m *testing.M) {
 
 func needsLab(t *testing.T) {
 	t.Helper()
-	var missing []string
-	if os.Getuid() != 0 {
-		missing = append(missing, "root")
-	}
-	if _, err := exec.LookPath("ovs-vswitchd"); err != nil {
-		missing = append(missing, "Open vSwitch (make deps installs it)")
-	}
-	if len(missing) == 0 {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("needs %s, and this is CI", strings.Join(missing, " and "))
-	}
-	t.Skipf("SKIPPED: the documents' examples need %s", strings.Join(missing, " and "))
+	need.Have(t, need.Root(), need.OpenVSwitch(), need.Tun(), need.IPv6(), need.Go())
 }

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // What brings a lab up has a counterpart that takes that very lab down.
@@ -40,6 +42,35 @@ func TestMakeLabsGoDown(t *testing.T) {
 	}
 	if labs < 2 {
 		t.Errorf("%d targets bring up a lab", labs)
+	}
+}
+
+// What a machine is without is said, and is no failure, on CI either; what can be installed is.
+func TestSuitesSayWhatTheMachineIsWithout(t *testing.T) {
+	need.Have(t, need.Root(), need.Programs("deps", "unshare", "mount"))
+	lacks := func(argv ...string) (string, error) {
+		cmd := exec.Command(argv[0], argv[1:]...)
+		cmd.Env = append(os.Environ(), "CI=true")
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	out, err := lacks("../.ci/without", "kvm,tun", "../.ci/lacks", "SUITE", "root", "kvm", "tun", "ipv6")
+	if err != nil {
+		t.Errorf("it fails: %v\n%s", err, out)
+	}
+	for _, want := range []string{"SUITE", "/dev/kvm", "/dev/net/tun", "****"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not say %s:\n%s", want, out)
+		}
+	}
+	for device, thing := range map[string]string{"/dev/kvm": "kvm", "/dev/net/tun": "tun"} {
+		_, lack := os.Stat(device)
+		if out, err := lacks("../.ci/lacks", "SUITE", thing); err != nil || strings.Contains(out, device) != (lack != nil) {
+			t.Errorf("this machine (%v): %v\n%s", lack, err, out)
+		}
+	}
+	if out, err := lacks("../.ci/lacks", "SUITE", "tun", "nonsense"); err == nil || !strings.Contains(out, "no thing nonsense") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

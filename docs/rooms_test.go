@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 const module = "github.com/ofctl-lab/ofctl-lab/"
@@ -51,6 +53,7 @@ var rules = []rule{
 	{"topo", "time", "", "the overlay has no clock"},
 	{"flows", "sync", "", "the algebra has no locks"},
 	{"", "flows/pipeline/cases", "flows/pipeline/cases", "what the features are tested with is for tests"},
+	{"", "need", "datapath/libvirt/libvirttest", "what tests need of a machine is for tests"},
 	{"flows/verify", "flows/pipeline", "", "the verifier judges what a switch holds, whoever compiled it"},
 }
 
@@ -60,6 +63,7 @@ type listed struct {
 }
 
 func TestRooms(t *testing.T) {
+	need.Have(t, need.Go())
 	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
 	cmd.Dir = ".."
 	out, err := cmd.Output()
@@ -122,6 +126,8 @@ func TestRulesCanFail(t *testing.T) {
 		{module + "flows", "strings", false},
 		{module + "flows/trace", module + "flows/pipeline/cases", true},
 		{module + "cmd/ofctl-lab", module + "flows/pipeline/cases", true},
+		{module + "datapath/lab", module + "need", true},
+		{module + "datapath/libvirt/libvirttest", module + "need", false},
 	} {
 		got := false
 		for _, r := range rules {

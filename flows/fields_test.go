@@ -8,14 +8,13 @@ import (
 	"testing"
 
 	. "github.com/ofctl-lab/ofctl-lab/flows"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // TestFieldNumbers gives ovs-ofctl a flow-mod that matches each field by its
 // number and prerequisites, and reads what it takes that for.
 func TestFieldNumbers(t *testing.T) {
-	if _, err := exec.LookPath("ovs-ofctl"); err != nil {
-		unavailable(t, "needs ovs-ofctl: "+err.Error())
-	}
+	need.Have(t, need.Programs("deps", "ovs-ofctl"))
 	for f := InPort; f.Valid(); f++ {
 		m := Match{}
 		if ps := f.Prerequisites(); len(ps) > 0 {

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // vswitch is an Open vSwitch of its own with one bridge, br0, on the userspace datapath.
@@ -25,14 +27,7 @@ type vswitch struct {
 // which CI does not accept.
 func startVswitch(t testing.TB) *vswitch {
 	t.Helper()
-	for _, tool := range []string{"ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			unavailable(t, "needs Open vSwitch (apt-get install openvswitch-switch): "+err.Error())
-		}
-	}
-	if os.Geteuid() != 0 {
-		unavailable(t, "needs root to run ovs-vswitchd")
-	}
+	need.Have(t, need.Root(), need.OpenVSwitch(), need.Tun())
 	// A socket's path has at most 107 bytes, which t.TempDir may exceed.
 	dir, err := os.MkdirTemp("", "flows")
 	if err != nil {
@@ -49,14 +44,6 @@ func startVswitch(t testing.TB) *vswitch {
 	v.run("", "ovs-vsctl", "--timeout=20", "--db="+sock, "--", "add-br", "br0",
 		"--", "set", "bridge", "br0", "datapath_type=netdev", "fail_mode=secure", "protocols=OpenFlow13")
 	return v
-}
-
-func unavailable(t testing.TB, why string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(why)
-	}
-	t.Skip("SKIPPED, not tested against a real switch: " + why)
 }
 
 func (v *vswitch) command(name string, args ...string) *exec.Cmd {

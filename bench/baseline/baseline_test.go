@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,12 +40,7 @@ const (
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	if err := lab.Prerequisites(); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip("NOT TESTED on a real switch:", err)
-	}
+	need.Have(t, need.Root(), need.OpenVSwitch(), need.Tun())
 	r := &rig{m: lab.New(t.TempDir()), name: fmt.Sprintf("bl%d", os.Getpid())}
 	guest := func(port, host, addr string) lab.Attachment {
 		return lab.Attachment{Port: port, Host: host, MTU: GuestMTU(1500),

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/ofctl-lab/ofctl-lab/bench/build"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 var update = flag.Bool("update", false, "measure, and write budgets.md")
@@ -55,20 +56,18 @@ func TestBudgets(t *testing.T) {
 	if err != nil && !*update {
 		t.Fatal(err)
 	}
-	noInstructions := lacksInstructions(t)
-
 	var measured []budget
 	for _, g := range gates() {
 		t.Run(g.name, func(t *testing.T) {
-			got, err := allocations(t.Context(), program, g)
-			if err == nil && noInstructions == "" {
-				got.instructions, err = instructions(t.Context(), program, g)
-			}
+			got, lack, err := count(t.Context(), program, g)
 			if err != nil {
 				t.Fatal(err)
 			}
 			measured = append(measured, newBudget(g, got))
 			if *update {
+				if lack != nil {
+					t.Errorf("%s is not written without instructions: %v", budgetsFile, lack)
+				}
 				return
 			}
 			b, ok := budgets[g.name]
@@ -82,35 +81,37 @@ func TestBudgets(t *testing.T) {
 			for _, line := range under {
 				t.Log(line)
 			}
-			if noInstructions != "" {
-				t.Skipf("INSTRUCTIONS NOT COUNTED: %s", noInstructions)
-			}
+			need.Have(t, lack) // the rest has been judged
 		})
 	}
 	if *update && !t.Failed() {
-		if noInstructions != "" {
-			t.Fatalf("%s is not written without instructions: %s", budgetsFile, noInstructions)
-		}
 		if err := os.WriteFile(budgetsFile, document(measured), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// lacksInstructions says why instructions cannot be counted here, empty if they can.
-// Only another architecture is no failure in CI: the budgets are of amd64.
-func lacksInstructions(t *testing.T) string {
-	t.Helper()
+// count is what one time of the work takes. lack is why instructions are not counted.
+func count(ctx context.Context, program string, g gate) (got counts, lack, err error) {
+	if got, err = allocations(ctx, program, g); err != nil {
+		return got, nil, err
+	}
+	if lack := lacksInstructions(); lack != nil {
+		return got, lack, nil
+	}
+	got.instructions, err = instructions(ctx, program, g)
+	if errors.Is(err, errUnknownInstruction) {
+		return got, need.OfMachine(err), nil
+	}
+	return got, nil, err
+}
+
+// lacksInstructions is why instructions cannot be counted here, nil if they can be tried.
+func lacksInstructions() error {
 	if runtime.GOARCH != "amd64" {
-		return "the budgets are of amd64, and this is " + runtime.GOARCH
+		return need.OfMachine(errors.New("amd64, which the budgets are of; this is " + runtime.GOARCH))
 	}
-	if _, err := exec.LookPath("valgrind"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("INSTRUCTIONS NOT COUNTED for want of valgrind (make bench-deps installs it); CI=true makes that a failure")
-		}
-		return "no valgrind (apt-get install valgrind)"
-	}
-	return ""
+	return need.Programs("bench-deps", "valgrind")
 }
 
 // counts are what one time of a work takes.
@@ -156,6 +157,14 @@ func instructions(ctx context.Context, program string, g gate) (float64, error) 
 
 var collected = regexp.MustCompile(`Collected : (\d+)`)
 
+// errUnknownInstruction says that valgrind does not know an instruction which the program has
+// because the CPU does.
+var errUnknownInstruction = errors.New("a valgrind that knows this CPU's instructions")
+
+// unknown is what valgrind writes of such an instruction, or the program, which then dies of
+// SIGILL. Without valgrind it has just run, so that it has none that the CPU lacks.
+var unknown = regexp.MustCompile(`(?m)^.*(?:unhandled instruction bytes|Unrecognised instruction|SIGILL).*$`)
+
 // callgrind is how many instructions a run of the program takes in all.
 func callgrind(ctx context.Context, program, work string, times int) (int64, error) {
 	cmd := exec.CommandContext(ctx, "valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
@@ -165,6 +174,9 @@ func callgrind(ctx context.Context, program, work string, times int) (int64, err
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if _, err := output(cmd); err != nil {
+		if line := unknown.Find(stderr.Bytes()); line != nil {
+			return 0, fmt.Errorf("%w; it says: %s", errUnknownInstruction, line)
+		}
 		return 0, err
 	}
 	m := collected.FindSubmatch(stderr.Bytes())

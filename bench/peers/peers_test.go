@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // The test binary stands in for a peer.
@@ -54,13 +56,7 @@ func TestMain(m *testing.M) {
 
 func needRoot(t *testing.T) {
 	t.Helper()
-	switch {
-	case os.Geteuid() == 0:
-	case os.Getenv("CI") == "true":
-		t.Fatal("NOT TESTED, for want of root; CI=true makes that a failure")
-	default:
-		t.Skip("NOT TESTED, for want of root (run the tests with sudo)")
-	}
+	need.Have(t, need.Root())
 }
 
 func spec(mode string) Spec {

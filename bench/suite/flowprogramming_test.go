@@ -21,6 +21,7 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/bench/build"
 	"github.com/ofctl-lab/ofctl-lab/bench/peers"
 	"github.com/ofctl-lab/ofctl-lab/bench/workload"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // TestMain runs the tests in a network namespace of their own where it can.
@@ -58,19 +59,7 @@ func run(m *testing.M) int {
 // needSwitch skips a test where no Open vSwitch can be run, and fails it in CI.
 func needSwitch(t *testing.T) {
 	t.Helper()
-	lacks := ""
-	if os.Geteuid() != 0 {
-		lacks = "root (run the tests with sudo)"
-	} else if _, err := exec.LookPath("ovs-vswitchd"); err != nil {
-		lacks = "Open vSwitch (make deps installs it)"
-	}
-	switch {
-	case lacks == "":
-	case os.Getenv("CI") == "true":
-		t.Fatalf("NOT TESTED on a real switch, for want of %s; CI=true makes that a failure", lacks)
-	default:
-		t.Skipf("NOT TESTED on a real switch, for want of %s", lacks)
-	}
+	need.Have(t, need.Root(), need.OpenVSwitch(), need.Tun())
 }
 
 var varying = regexp.MustCompile(`cookie=0x[0-9a-f]+, |n_packets=\d+, |n_bytes=\d+, |duration=[0-9.]+s, `)
@@ -90,10 +79,7 @@ func TestPeersProgramTheSameFlows(t *testing.T) {
 	for _, peer := range p.programmers(ctx) {
 		t.Run(peer.Name, func(t *testing.T) {
 			if peer.do == nil {
-				if os.Getenv("CI") == "true" {
-					t.Fatalf("missing: %s", peer.Missing)
-				}
-				t.Skipf("NOT TESTED, missing: %s", peer.Missing)
+				need.Have(t, errors.New(peer.Missing))
 			}
 			n, got := program(ctx, t, peer.do)
 			if len(got) != n {

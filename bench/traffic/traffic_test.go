@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -27,12 +28,7 @@ var (
 // pair is two namespaces with a wire between them.
 func pair(t *testing.T) (a, b *netdev.Namespace) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("NOT TESTED for want of root; CI=true makes that a failure")
-		}
-		t.Skip("NOT TESTED for want of root (run the tests with sudo)")
-	}
+	need.Have(t, need.Root())
 	open := func(name string) *netdev.Namespace {
 		name = fmt.Sprintf("traffic%d-%s", os.Getpid(), name)
 		ns, err := netdev.CreateNamespace(name)

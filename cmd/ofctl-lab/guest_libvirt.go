@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -102,6 +103,9 @@ migrated to it.`,
 			}
 			defer c.Close()
 			outcome, err := c.Define(cmd.Context(), libvirt.Definition{Domain: string(domain), Networks: []string{string(network)}})
+			if errors.Is(err, libvirt.ErrNoKVM) {
+				return fmt.Errorf("%w; leave the choice to this machine: guest define %s -f %s --accel auto", err, args[0], o.file)
+			}
 			if err != nil {
 				return err
 			}
@@ -153,11 +157,16 @@ is to run under KVM is not started where KVM does not work, which is tried first
 				return err
 			}
 			if virt == string(qemu.KVM) && qemu.Prerequisites() == nil {
-				if err := qemu.Probe(ctx, qemu.KVM); err != nil {
-					return fmt.Errorf("guest %s is defined for KVM, which does not work here: %w; define it again with --accel tcg", name, err)
-				}
+				err = qemu.CheckKVM(ctx)
 			}
-			if err := c.Start(ctx, name); err != nil {
+			// The daemon may be able to open what this user cannot.
+			if err == nil || errors.Is(err, fs.ErrPermission) {
+				err = c.Start(ctx, name)
+			}
+			if errors.Is(err, qemu.ErrNoKVM) || errors.Is(err, libvirt.ErrNoKVM) {
+				return fmt.Errorf("guest %s is defined for KVM: %w; define it again: guest define %[1]s -f FILE --accel auto", name, err)
+			}
+			if err != nil {
 				return err
 			}
 			a.progress("guest %s: started", name)

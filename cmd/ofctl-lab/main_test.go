@@ -17,6 +17,7 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/controller/api"
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 func TestMain(m *testing.M) {
@@ -31,18 +32,7 @@ func TestScripts(t *testing.T) {
 
 // TestLab are the commands with a lab of real Open vSwitch.
 func TestLab(t *testing.T) {
-	need := ""
-	if os.Geteuid() != 0 {
-		need = "root"
-	} else if err := lab.Prerequisites(); err != nil {
-		need = err.Error()
-	}
-	if need != "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("the lab's commands cannot be tested: %s", need)
-		}
-		t.Skipf("SKIPPED, the lab's commands are NOT tested: %s; run as root with the package openvswitch-switch (make deps)", need)
-	}
+	need.Have(t, need.Root(), need.OpenVSwitch(), need.Tun(), need.IPv6())
 	testscript.Run(t, params(t, "testdata/lab"))
 }
 

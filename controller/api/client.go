@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ofctl-lab/ofctl-lab/datapath/closed"
 )
 
 // DefaultSocket is where a controller serves its interface unless configured otherwise.
@@ -28,9 +30,15 @@ const (
 	maxAnswer = 1 << 30
 )
 
+// ErrClosed is that of a request to which the controller closed the connection before it had
+// answered, as one does that is stopped or ends; the cause is wrapped. Whether the request was
+// carried out is not known.
+var ErrClosed = errors.New("the controller closed the connection before it had answered")
+
 // Client speaks to a controller. It is safe for concurrent use. Every method
 // returns a *Problem for an answer of the controller that is not a success; any
-// other error says why the controller could not be reached and what to do.
+// other error says why the controller could not be reached and what to do. It is ErrClosed
+// if the controller was reached and went away.
 type Client struct {
 	http   *http.Client
 	base   string // scheme and authority
@@ -250,10 +258,13 @@ func send[T any](ctx context.Context, c *Client, method, path string, body any) 
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return out, c.unreachable(err)
+		return out, c.unreachable(method, path, err)
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if closed.Is(err) {
+		return out, c.unreachable(method, path, err)
+	}
 	if err != nil {
 		return out, fmt.Errorf("reading the controller's answer to %s %s: %w", method, path, err)
 	}
@@ -274,8 +285,12 @@ func send[T any](ctx context.Context, c *Client, method, path string, body any) 
 	return out, nil
 }
 
+// closedIdle is what net/http says, in an error without a type, of a connection that was
+// idle and is closed when the next request is about to go out on it.
+const closedIdle = "http: server closed idle connection"
+
 // unreachable says why there is no answer and what to do.
-func (c *Client) unreachable(err error) error {
+func (c *Client) unreachable(method, path string, err error) error {
 	hint := "is `ofctl-lab controller` running, and with this address?"
 	switch {
 	case errors.Is(err, fs.ErrPermission):
@@ -288,6 +303,9 @@ func (c *Client) unreachable(err error) error {
 	var ue *url.Error
 	if errors.As(err, &ue) {
 		err = ue.Err
+	}
+	if closed.Is(err) || strings.HasSuffix(err.Error(), closedIdle) {
+		return fmt.Errorf("%s %s at %s: %w: %w; whether it was carried out is not known: look with `ofctl-lab get`, or try again", method, path, c.target, ErrClosed, err)
 	}
 	return fmt.Errorf("no controller answers at %s: %w; %s", c.target, err, hint)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/guest"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // id is a UUID that says what it is of.
@@ -94,14 +95,7 @@ func TestDomainXML(t *testing.T) {
 // What libvirt's own schema says of the XML. That it can say no is seen on a
 // domain with a word that it does not have.
 func TestSchema(t *testing.T) {
-	for _, program := range []string{"virt-xml-validate", "xmllint"} {
-		if _, err := exec.LookPath(program); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("the XML is not held against libvirt's schema: %v", err)
-			}
-			t.Skipf("SKIPPED, the XML is NOT held against libvirt's schema: %v; install libvirt-clients and libxml2-utils", err)
-		}
-	}
+	need.Have(t, need.Programs("libvirt-deps", "virt-xml-validate", "xmllint"))
 	validate := func(path, schema string) error {
 		out, err := exec.Command("virt-xml-validate", path, schema).CombinedOutput()
 		if err != nil {

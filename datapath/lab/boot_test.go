@@ -3,7 +3,6 @@ package lab
 import (
 	"context"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/guest"
 	"github.com/ofctl-lab/ofctl-lab/datapath/qemu"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // guestBoot bounds all boots of a test: minutes where the machine is busy.
@@ -20,20 +20,15 @@ const guestBoot = 3 * time.Minute
 // ready when it answers for the latter; the examples in docs wait for IPv4.
 func booted(t *testing.T, name, host string) Machine {
 	t.Helper()
+	need.Have(t, need.GuestImage("../.."), need.IPv6())
 	v := bare(t, name, host)
 	v.Disks, v.Boot, v.Memory, v.Ready, v.NICModel = nil, nil, 192, guest.ReadyAddress, "virtio"
 	v.NICs[0].Addresses = []netip.Addr{netip.MustParseAddr("fd00::11")}
 	v.Cmdline = "console=ttyS0 quiet hostname=" + name + " net.eth0=10.1.1.11/24,fd00::11/64"
 	for file, at := range map[string]*string{"vmlinuz": &v.Kernel, "initramfs.img": &v.Initrd} {
 		path, err := filepath.Abs(filepath.Join("../../bin/guest", file))
-		if err == nil {
-			_, err = os.Stat(path)
-		}
-		if err != nil && os.Getenv("CI") == "true" {
-			t.Fatalf("%v: make guest-image builds it", err)
-		}
 		if err != nil {
-			t.Skipf("SKIPPED: %v: make guest-image builds it", err)
+			t.Fatal(err)
 		}
 		*at = path
 	}

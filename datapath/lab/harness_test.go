@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 func TestMain(m *testing.M) {
@@ -26,16 +26,7 @@ func TestMain(m *testing.M) {
 // needLab skips, loudly, where there can be no lab.
 func needLab(t *testing.T) {
 	t.Helper()
-	err := Prerequisites()
-	if _, perr := exec.LookPath("ping"); err == nil && perr != nil {
-		err = fmt.Errorf("%w: install it with `apt-get install iputils-ping`", perr)
-	}
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip("SKIPPED:", err)
-	}
+	need.Have(t, need.Root(), need.OpenVSwitch(), need.Tun(), need.Programs("deps", "ping"))
 }
 
 func testCtx(t *testing.T) context.Context {

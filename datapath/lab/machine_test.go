@@ -18,18 +18,14 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/datapath/guest"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 	"github.com/ofctl-lab/ofctl-lab/datapath/qemu"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // needQEMU skips, loudly, where no virtual machine can be run.
 func needQEMU(t *testing.T) {
 	t.Helper()
 	needLab(t)
-	if err := qemu.Prerequisites(); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip("SKIPPED:", err)
-	}
+	need.Have(t, need.QEMU())
 }
 
 // testSupervisor is this program as the supervisor of machines.

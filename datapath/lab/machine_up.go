@@ -36,8 +36,8 @@ func (l *instance) checkMachineHost(ctx context.Context, spec Spec, o UpOptions)
 		errs = append(errs, errors.New("virtual machines need UpOptions.Supervisor"))
 	}
 	if o.Accel == qemu.KVM && errs[0] == nil {
-		if err := qemu.Probe(ctx, qemu.KVM); err != nil {
-			errs = append(errs, fmt.Errorf("KVM does not work here: %w; leave the choice to the lab, or take tcg", err))
+		if err := qemu.CheckKVM(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("guests cannot run under KVM: %w; leave the choice to the lab, with --accel auto", err))
 		}
 	}
 	need := 0 // MiB

@@ -42,6 +42,9 @@ func Prerequisites() error {
 				program, os.Getenv("PATH"))
 		}
 	}
+	if err := netdev.CheckTun(); err != nil && detectDatapath() == datapathNetdev {
+		return fmt.Errorf("a lab needs tap devices, since this kernel has no openvswitch: %w", err)
+	}
 	return nil
 }
 

@@ -134,7 +134,7 @@ func call[T any](ctx context.Context, c *Conn, what string, f func(*golibvirt.Li
 	select {
 	case a := <-done:
 		if a.err != nil {
-			return zero, explain(what, a.err)
+			return zero, explain(what, c.wire.why(a.err))
 		}
 		return a.v, nil
 	case <-ctx.Done():

@@ -30,7 +30,8 @@ type Definition struct {
 // with the daemon. What is there already and is the same stays as it is. Before
 // anything is defined the domain's images are looked for. If it fails nothing
 // is left of what it has defined; the error is ErrExists if a domain or network of
-// that name is there and is another one.
+// that name is there and is another one, and ErrNoKVM if the domain is for KVM and
+// libvirt has none.
 func (c *Conn) Define(ctx context.Context, d Definition) (Outcome, error) {
 	want, err := parse[domainXML](d.Domain)
 	if err != nil {
@@ -47,6 +48,7 @@ func (c *Conn) Define(ctx context.Context, d Definition) (Outcome, error) {
 	var undo undoing
 	outcome, err := c.define(ctx, d, existed, &undo)
 	if err != nil {
+		err = c.whetherKVM(ctx, want, err)
 		if left := undo.run(ctx, c); left != nil {
 			err = fmt.Errorf("%w\nand it could not be taken back: %w", err, left)
 		}

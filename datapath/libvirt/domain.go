@@ -178,7 +178,8 @@ func (c *Conn) NetworkXMLs(ctx context.Context, names ...string) ([]string, erro
 	return out, nil
 }
 
-// Start starts a domain. One that runs is left as it is.
+// Start starts a domain. One that runs is left as it is. The error is ErrNoKVM if the
+// domain is for KVM and libvirt has none.
 func (c *Conn) Start(ctx context.Context, name string) error {
 	d, state, err := c.find(ctx, name)
 	if err != nil {
@@ -203,7 +204,28 @@ func (c *Conn) Start(ctx context.Context, name string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	return tell(ctx, c, "start domain "+name, func(l *golibvirt.Libvirt) error { return l.DomainCreate(d) })
+	err = tell(ctx, c, "start domain "+name, func(l *golibvirt.Libvirt) error { return l.DomainCreate(d) })
+	return c.whetherKVM(ctx, x, err)
+}
+
+// virtKVM is the type of a domain that is for KVM.
+const virtKVM = "kvm"
+
+// whetherKVM says of the daemon's refusal of a domain whether it is because of KVM. The
+// daemon's words may be in any language, so it is asked what it has.
+func (c *Conn) whetherKVM(ctx context.Context, d domainXML, refusal error) error {
+	if refusal == nil || d.Type != virtKVM {
+		return refusal
+	}
+	document, err := ask(ctx, c, "look at what it can run", func(l *golibvirt.Libvirt) (string, error) { return l.ConnectGetCapabilities() })
+	if err != nil {
+		return refusal
+	}
+	able, err := parse[capabilitiesXML](document)
+	if err != nil || slices.ContainsFunc(able.Domains, func(v virtXML) bool { return v.Type == virtKVM }) {
+		return refusal
+	}
+	return fmt.Errorf("%w: %w", ErrNoKVM, refusal)
 }
 
 // Virt is what a domain runs on at its next start: kvm, or qemu for emulation.

@@ -4,9 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"syscall"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
+
+	"github.com/ofctl-lab/ofctl-lab/datapath/closed"
 )
 
 // The errors that callers tell apart.
@@ -15,22 +16,22 @@ var (
 	ErrPermission = errors.New("libvirt: no permission")
 	ErrNoDomain   = errors.New("libvirt has no such domain")
 	ErrExists     = errors.New("libvirt has another one of that name")
-	// ErrClosed is that of calls on a connection that was closed or lost.
+	// ErrClosed is that of calls on a connection that was closed or lost, whether a read
+	// or a write has found out; the cause, where it is known, is wrapped.
 	ErrClosed = errors.New("the connection to libvirt is closed")
+	// ErrNoKVM is that of a domain for KVM on a machine whose libvirt has none.
+	ErrNoKVM = errors.New("libvirt has no KVM on this machine")
 	// ErrStillRuns is that of a domain which did not stop when it was asked to.
 	ErrStillRuns = errors.New("it still runs")
 	// ErrHasState is that of a domain which has more than its definition.
 	ErrHasState = errors.New("it has saved memory, firmware variables, snapshots or checkpoints, which would be lost")
 )
 
-// explain says what was tried, and turns go-libvirt's errors into ours.
+// explain says what was tried, and turns go-libvirt's errors, and those of writes, into ours.
 func explain(what string, err error) error {
 	var e golibvirt.Error
-	switch {
-	case errors.Is(err, golibvirt.ErrInterrupted), errors.Is(err, syscall.EINVAL):
-		return fmt.Errorf("libvirt: %s: %w", what, ErrClosed)
-	case !errors.As(err, &e):
-		return fmt.Errorf("libvirt: %s: %w", what, err)
+	if !errors.As(err, &e) {
+		return fmt.Errorf("libvirt: %s: %w", what, closed.As(ErrClosed, err))
 	}
 	message := strings.TrimSpace(e.Message)
 	switch golibvirt.ErrorNumber(e.Code) {

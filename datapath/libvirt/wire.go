@@ -2,10 +2,15 @@ package libvirt
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
+	"syscall"
+
+	golibvirt "github.com/digitalocean/go-libvirt"
 )
 
 // The packets of libvirt's RPC (src/rpc/virnetprotocol.x): a length in bytes, itself
@@ -49,6 +54,8 @@ type wire struct {
 	closed              chan struct{} // by Close, once
 	once                sync.Once
 
+	lost atomic.Pointer[error] // what the last Read found; go-libvirt keeps it to itself
+
 	// opened is closed when the daemon has opened a console. Only then does it
 	// take what is typed.
 	opened chan struct{}
@@ -65,6 +72,9 @@ func newWire(conn net.Conn) *wire {
 // Read is called by go-libvirt alone.
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.pass(p)
+	if err != nil {
+		w.lost.Store(&err)
+	}
 	if w.accepted && w.left == 0 && len(w.pending) == 0 {
 		w.consented = true
 	}
@@ -75,6 +85,18 @@ func (w *wire) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// why is the error of a call as ErrClosed with the cause, if go-libvirt says of it only that
+// the connection has ended, else as it is.
+func (w *wire) why(err error) error {
+	if !errors.Is(err, golibvirt.ErrInterrupted) && !errors.Is(err, syscall.EINVAL) {
+		return err
+	}
+	if cause := w.lost.Load(); cause != nil {
+		return fmt.Errorf("%w: %w", ErrClosed, *cause)
+	}
+	return ErrClosed
 }
 
 // Close closes the connection. It may be called again, and by anybody.
@@ -146,6 +168,8 @@ func (w *wire) console(status uint32, data []byte) error {
 	for _, word := range []uint32{uint32(packetHeader + len(data)), programRemote, protocolVersion, procOpenConsole, typeStream, w.serial, status} {
 		b = binary.BigEndian.AppendUint32(b, word)
 	}
-	_, err := w.Conn.Write(append(b, data...))
-	return err
+	if _, err := w.Conn.Write(append(b, data...)); err != nil {
+		return explain("type at the console", err)
+	}
+	return nil
 }

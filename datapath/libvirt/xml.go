@@ -50,6 +50,16 @@ type interfaceXML struct {
 	} `xml:"virtualport"`
 }
 
+// capabilitiesXML is what a daemon can run: the types of domains, of every architecture.
+type capabilitiesXML struct {
+	XMLName xml.Name  `xml:"capabilities"`
+	Domains []virtXML `xml:"guest>arch>domain"`
+}
+
+type virtXML struct {
+	Type string `xml:"type,attr"`
+}
+
 // networkXML is what makes two networks the same to a domain.
 type networkXML struct {
 	XMLName xml.Name `xml:"network"`

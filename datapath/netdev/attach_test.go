@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // inside makes the test a process in a namespace of its own, because Attach
@@ -161,6 +163,7 @@ func TestAttachDetach(t *testing.T) {
 }
 
 func TestAttachUndoesWhenCancelled(t *testing.T) {
+	need.Have(t, need.Tun())
 	if !inside(t) {
 		return
 	}
@@ -183,6 +186,7 @@ func TestAttachUndoesWhenCancelled(t *testing.T) {
 }
 
 func TestAttachTap(t *testing.T) {
+	need.Have(t, need.Tun())
 	if !inside(t) {
 		return
 	}

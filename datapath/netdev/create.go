@@ -121,7 +121,7 @@ func (ns *Namespace) EnsureTap(dev string) (created bool, err error) {
 		for _, f := range tap.Fds {
 			f.Close()
 		}
-		return err
+		return noTun(err)
 	})
 }
 

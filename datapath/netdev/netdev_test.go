@@ -18,26 +18,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// needRoot skips, loudly, where namespaces cannot be made.
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	const why = "needs root (network namespaces): run `sudo -E go test ./...`"
-	if os.Getenv("CI") == "true" {
-		t.Fatal(why)
-	}
-	t.Skip("SKIPPED: " + why)
-}
-
 func newNS(t *testing.T, suffix string) *Namespace {
 	t.Helper()
-	needRoot(t)
+	need.Have(t, need.Root())
 	name := fmt.Sprintf("nd%d-%s", os.Getpid(), suffix)
 	ns, err := CreateNamespace(name)
 	if err != nil {
@@ -135,7 +124,7 @@ func TestNamespaceLifeCycle(t *testing.T) {
 }
 
 func TestEnsureNamespaceReplacesALeftover(t *testing.T) {
-	needRoot(t)
+	need.Have(t, need.Root())
 	name := fmt.Sprintf("nd%d-stale", os.Getpid())
 	if err := os.MkdirAll(namespaceDir, 0o755); err != nil {
 		t.Fatal(err)
@@ -256,6 +245,7 @@ func TestConfigureIsIdempotent(t *testing.T) {
 }
 
 func TestTapIsCreatedInItsNamespace(t *testing.T) {
+	need.Have(t, need.Tun())
 	ns := newNS(t, "tap")
 	if !must[bool](t)(ns.EnsureTap("tap0")) || must[bool](t)(ns.EnsureTap("tap0")) {
 		t.Error("want created once")
@@ -391,8 +381,8 @@ func TestVLANSubInterface(t *testing.T) {
 		t.Fatal("not created")
 	}
 	created, err := ns.EnsureVLAN("eth0", "eth0.10", 10)
-	if errors.Is(err, ErrNoVLAN) {
-		t.Skip("SKIPPED: this kernel has no 802.1Q sub-interfaces (module 8021q); datapath/lab has another way for it, tested there")
+	if errors.Is(err, ErrNoVLAN) { // datapath/lab has another way then, tested there
+		need.Have(t, need.OfMachine(err))
 	}
 	if err != nil || !created {
 		t.Fatalf("created %v, %v", created, err)

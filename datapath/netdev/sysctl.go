@@ -55,12 +55,25 @@ func (ns *Namespace) setIPv6(dev string, mode IPv6Mode) (changed bool, err error
 		if mode == IPv6Off && errors.Is(err, fs.ErrNotExist) {
 			return changed, nil // a kernel without IPv6 has it off
 		}
+		if errors.Is(err, fs.ErrNotExist) && noIPv6() {
+			return changed, ns.wrap("configure", dev, ErrNoIPv6)
+		}
 		if err != nil {
 			return changed, err
 		}
 		changed = changed || set
 	}
 	return changed, nil
+}
+
+// ErrNoIPv6 says that the kernel has no IPv6.
+var ErrNoIPv6 = errors.New("this kernel has no IPv6; boot it without ipv6.disable=1, or use IPv4 addresses only")
+
+// noIPv6 reports whether the kernel has none. Where it is switched off, which is a setting of
+// each namespace, it has.
+func noIPv6() bool {
+	_, err := os.Stat("/proc/sys/net/ipv6")
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // SetDefaultIPv6 sets the mode of the interfaces created from now on.

@@ -7,9 +7,12 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 func TestOpenTapGoesWithItsFile(t *testing.T) {
+	need.Have(t, need.Tun())
 	ns := newNS(t, "tap")
 	tap := must[interface{ Close() error }](t)(ns.OpenTap("vm1"))
 	if _, err := ns.OpenTap("vm1"); !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.EINVAL) {
@@ -29,6 +32,7 @@ func TestOpenTapGoesWithItsFile(t *testing.T) {
 }
 
 func TestWatchLinksSeesTheFlag(t *testing.T) {
+	need.Have(t, need.Tun())
 	ns := newNS(t, "watch")
 	tap := must[interface{ Close() error }](t)(ns.OpenTap("vm1"))
 	defer tap.Close()

@@ -14,11 +14,18 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ofctl-lab/ofctl-lab/datapath/closed"
 	"github.com/ofctl-lab/ofctl-lab/datapath/openflow/ofp13"
 )
 
-// ErrClosed is the error of a Conn that Close ended.
-var ErrClosed = errors.New("openflow: session closed")
+// The ends of a Conn that callers tell apart.
+var (
+	// ErrClosed is the error of a Conn that Close ended.
+	ErrClosed = errors.New("openflow: session closed")
+	// ErrPeerClosed is the error of a Conn whose switch has closed the connection, whether
+	// a read or a write has found out. It wraps the cause.
+	ErrPeerClosed = errors.New("the switch closed the connection")
+)
 
 const (
 	// batchSize is how many bytes of messages go to the writer at once. Larger
@@ -70,7 +77,8 @@ func (c *Conn) Peer() string { return c.peer }
 func (c *Conn) Done() <-chan struct{} { return c.ctx.Done() }
 
 // Err is nil while the session lasts and afterwards says why it ended: ErrClosed
-// after Close, otherwise an error that names the peer.
+// after Close, otherwise an error that names the peer, which is ErrPeerClosed if that has
+// closed the connection.
 func (c *Conn) Err() error { return context.Cause(c.ctx) }
 
 // DroppedEvents is how many packet-ins and flow-removed messages were dropped
@@ -105,9 +113,9 @@ func readMessage(r io.Reader) (ofp13.Header, []byte, error) {
 	var head [ofp13.HeaderLen]byte
 	if n, err := io.ReadFull(r, head[:]); err != nil {
 		if n > 0 && errors.Is(err, io.ErrUnexpectedEOF) {
-			err = fmt.Errorf("connection closed %d bytes into a header", n)
+			return ofp13.Header{}, head[:n], fmt.Errorf("%w: closed %d bytes into a header: %w", ErrPeerClosed, n, err)
 		}
-		return ofp13.Header{}, head[:n], err
+		return ofp13.Header{}, head[:n], closed.As(ErrPeerClosed, err)
 	}
 	h, err := ofp13.ParseHeader(head[:])
 	if err != nil {
@@ -117,9 +125,9 @@ func readMessage(r io.Reader) (ofp13.Header, []byte, error) {
 	copy(b, head[:])
 	if n, err := io.ReadFull(r, b[ofp13.HeaderLen:]); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			err = fmt.Errorf("connection closed %d bytes into %v of %d bytes", ofp13.HeaderLen+n, h.Type, h.Length)
+			err = fmt.Errorf("%w: closed %d bytes into %v of %d bytes: %w", ErrPeerClosed, ofp13.HeaderLen+n, h.Type, h.Length, err)
 		}
-		return h, b[:ofp13.HeaderLen+n], err
+		return h, b[:ofp13.HeaderLen+n], closed.As(ErrPeerClosed, err)
 	}
 	return h, b, nil
 }
@@ -138,9 +146,6 @@ func (c *Conn) read() error {
 		}
 		h, b, err := readMessage(c.br)
 		if err != nil {
-			if errors.Is(err, io.EOF) {
-				return errors.New("the switch closed the connection")
-			}
 			return err
 		}
 		if h.Version != ofp13.Version {
@@ -266,12 +271,12 @@ func (c *Conn) write() error {
 			return nil
 		}
 		if _, err := bw.Write(g.b); err != nil {
-			return err
+			return closed.As(ErrPeerClosed, err)
 		}
 		c.recycle(g)
 		if len(c.urgent) == 0 && c.out.empty() {
 			if err := bw.Flush(); err != nil {
-				return err
+				return closed.As(ErrPeerClosed, err)
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ofctl-lab/ofctl-lab/datapath/closed"
 	"github.com/ofctl-lab/ofctl-lab/datapath/openflow/ofp13"
 )
 
@@ -102,7 +103,7 @@ func (c *Conn) hello() error {
 		c.nc.Close() // so that the write ends
 	}
 	if werr := <-sent; err == nil && werr != nil {
-		err = fmt.Errorf("openflow: %s: sending a hello: %w", c.peer, werr)
+		err = fmt.Errorf("openflow: %s: sending a hello: %w", c.peer, closed.As(ErrPeerClosed, werr))
 	}
 	return err
 }

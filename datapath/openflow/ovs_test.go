@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/openflow"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // ovs is a private Open vSwitch with one bridge br0 on the dummy datapath, which
@@ -26,14 +27,7 @@ type ovs struct {
 // startOVS starts one, or skips the test where there is none.
 func startOVS(tb testing.TB) *ovs {
 	tb.Helper()
-	for _, p := range []string{"ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl"} {
-		if _, err := exec.LookPath(p); err != nil {
-			if os.Getenv("CI") == "true" {
-				tb.Fatalf("%s is missing: apt-get install openvswitch-switch", p)
-			}
-			tb.Skipf("SKIPPED: %s is missing; to run this test: apt-get install openvswitch-switch", p)
-		}
-	}
+	need.Have(tb, need.OpenVSwitch())
 	dir, err := os.MkdirTemp("", "ovs") // not tb.TempDir: a socket's path has at most 107 bytes
 	if err != nil {
 		tb.Fatal(err)

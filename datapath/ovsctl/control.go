@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"time"
+
+	"github.com/ofctl-lab/ofctl-lab/datapath/closed"
 )
 
 // Control is a connection to the control socket of an ovs-vswitchd (ovs-appctl(8),
@@ -31,6 +34,10 @@ func DialControl(ctx context.Context, path string) (*Control, error) {
 
 // Close ends the connection.
 func (c *Control) Close() error { return c.nc.Close() }
+
+// ErrPeerClosed is that of a call on a connection that the switch has closed, whether a read
+// or a write has found out. It wraps the cause.
+var ErrPeerClosed = errors.New("the switch closed its control socket")
 
 // RefusedError is what the switch says against a command.
 type RefusedError struct {
@@ -59,7 +66,7 @@ func (c *Control) Call(ctx context.Context, command string, args ...string) (str
 		return "", err
 	}
 	if _, err := c.nc.Write(request); err != nil {
-		return "", fmt.Errorf("%s: %w", command, err)
+		return "", fmt.Errorf("%s: %w", command, closed.As(ErrPeerClosed, err))
 	}
 	var reply struct {
 		ID     int     `json:"id"`
@@ -67,7 +74,7 @@ func (c *Control) Call(ctx context.Context, command string, args ...string) (str
 		Error  *string `json:"error"`
 	}
 	if err := c.in.Decode(&reply); err != nil {
-		return "", fmt.Errorf("%s: %w", command, err)
+		return "", fmt.Errorf("%s: %w", command, closed.As(ErrPeerClosed, err))
 	}
 	switch {
 	case reply.ID != c.id:

@@ -17,6 +17,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netns"
 	"go.uber.org/goleak"
+
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -25,21 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // own, with a bridge br-int in user space.
 func newSwitch(t *testing.T) *Client {
 	t.Helper()
-	missing := ""
-	if os.Geteuid() != 0 {
-		missing = "root"
-	}
-	for _, program := range []string{"ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl", "ovs-appctl"} {
-		if _, err := exec.LookPath(program); err != nil {
-			missing = "Open vSwitch (apt-get install openvswitch-switch)"
-		}
-	}
-	if missing != "" && os.Getenv("CI") == "true" {
-		t.Fatalf("this test needs %s", missing)
-	}
-	if missing != "" {
-		t.Skipf("SKIPPED, and nothing is proven: this test needs %s", missing)
-	}
+	need.Have(t, need.Root(), need.OpenVSwitch(), need.Tun())
 	dir := t.TempDir()
 	c := New(Options{RunDir: dir, Control: filepath.Join(dir, "vswitchd.ctl")})
 	ctx := context.Background()

@@ -9,6 +9,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/ofctl-lab/ofctl-lab/datapath/closed"
 )
 
 // Ids of the requests that the gate makes on its own account. The library
@@ -110,8 +112,8 @@ func (g *gate) fromHost(ctx context.Context) error {
 func (g *gate) readError(err error) error {
 	var timeout net.Error
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("it closed the connection")
+	case closed.Is(err):
+		return closed.As(ErrPeerClosed, err)
 	case errors.Is(err, errTooLong):
 		return fmt.Errorf("it sent a message of more than %d bytes", g.o.MaxMessage)
 	case errors.As(err, &timeout) && timeout.Timeout():
@@ -335,7 +337,7 @@ func (g *gate) toHost(m any) error {
 		return err
 	}
 	if _, err := g.host.Write(b); err != nil {
-		return fmt.Errorf("write: %w", err)
+		return closed.As(ErrPeerClosed, fmt.Errorf("write: %w", err))
 	}
 	return nil
 }

@@ -16,6 +16,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"go.uber.org/goleak"
+
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -38,22 +40,7 @@ type ovsHost struct {
 // needOpenVSwitch skips a test that needs root and Open vSwitch.
 func needOpenVSwitch(t *testing.T) {
 	t.Helper()
-	missing := ""
-	if os.Geteuid() != 0 {
-		missing = "root"
-	}
-	for _, program := range []string{"ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl"} {
-		if _, err := exec.LookPath(program); err != nil {
-			missing = "Open vSwitch (apt-get install openvswitch-switch)"
-		}
-	}
-	if missing == "" {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("this test needs %s", missing)
-	}
-	t.Skipf("SKIPPED, and nothing is proven: this test needs %s", missing)
+	need.Have(t, need.Root(), need.OpenVSwitch(), need.Tun())
 }
 
 // newHost starts a host whose switch runs with flags.

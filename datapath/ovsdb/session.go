@@ -79,8 +79,14 @@ type Session struct {
 	done chan struct{}
 }
 
-// ErrClosed is the Err of a session that was ended by Close.
-var ErrClosed = errors.New("the session was closed")
+// The ends of a session that callers tell apart.
+var (
+	// ErrClosed is the Err of a session that was ended by Close.
+	ErrClosed = errors.New("the session was closed")
+	// ErrPeerClosed is the Err of a session whose host has closed the connection, whether
+	// a read or a write has found out. It wraps the cause.
+	ErrPeerClosed = errors.New("it closed the connection")
+)
 
 // Accept begins a session on a connection that a host has made (its
 // ovsdb-server, following set-manager), and returns when it has the host's whole

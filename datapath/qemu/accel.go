@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,26 +31,76 @@ const (
 	resetAt    = romSize - 16
 )
 
+// kvmDevice is the device file of KVM.
+const kvmDevice = "/dev/kvm"
+
+// ErrNoKVM says that KVM cannot be used on this machine.
+var ErrNoKVM = errors.New("this machine has no working KVM")
+
 // FindAccel is KVM where it works, which is found by trying it, else TCG; then
 // note says why, in words for people.
 func FindAccel(ctx context.Context) (found Accel, note string, err error) {
-	if _, err := os.Stat("/dev/kvm"); err != nil {
-		return TCG, "there is no /dev/kvm: guests run under TCG, much slower", nil
-	}
-	err = Probe(ctx, KVM)
-	switch {
-	case err == nil:
-		return KVM, "", nil
-	case ctx.Err() != nil:
-		return "", "", ctx.Err()
-	}
-	return TCG, fmt.Sprintf("KVM does not work here (%v): guests run under TCG, much slower", err), nil
+	return here().find(ctx)
 }
+
+// CheckKVM tries whether KVM works on this machine. The error is ErrNoKVM if it does
+// not, with the reason: there is no /dev/kvm, it cannot be opened (the error is then
+// [fs.ErrPermission] too if another user could), or a machine does not run in it.
+func CheckKVM(ctx context.Context) error { return here().checkKVM(ctx) }
 
 // Probe runs a tiny machine with the accelerator, and is an error if that does
 // not come to its end within five seconds.
-func Probe(ctx context.Context, a Accel) error {
-	if err := Prerequisites(); err != nil {
+func Probe(ctx context.Context, a Accel) error { return here().probe(ctx, a) }
+
+// prober finds out what works on a machine.
+type prober struct {
+	device  string        // of KVM
+	program string        // qemu
+	timeout time.Duration // of each probe
+}
+
+// here is the prober of this machine.
+func here() prober { return prober{device: kvmDevice, program: Program, timeout: probeTimeout} }
+
+func (p prober) find(ctx context.Context) (found Accel, note string, err error) {
+	err = p.checkKVM(ctx)
+	switch {
+	case err == nil:
+		return KVM, "", nil
+	case errors.Is(err, ErrNoKVM):
+		return TCG, fmt.Sprintf("%v; guests run under TCG, much slower", err), nil
+	}
+	return "", "", err
+}
+
+func (p prober) checkKVM(ctx context.Context) error {
+	f, err := os.OpenFile(p.device, os.O_RDWR, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: there is no %s", ErrNoKVM, p.device)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w that this user may use: %w; run it with sudo, or as a member of the group kvm", ErrNoKVM, err)
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrNoKVM, err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("%w: %w", ErrNoKVM, err)
+	}
+	err = p.probe(ctx, KVM)
+	if _, refused := errors.AsType[refusal](err); refused {
+		return fmt.Errorf("%w: %w", ErrNoKVM, err)
+	}
+	return err
+}
+
+// refusal says that an accelerator did not run the tiny machine to its end; other
+// errors of a probe are not about the accelerator.
+type refusal struct{ error }
+
+func (r refusal) Unwrap() error { return r.error }
+
+func (p prober) probe(ctx context.Context, a Accel) error {
+	if err := lacks(p.program); err != nil {
 		return err
 	}
 	rom, err := probeROM()
@@ -65,9 +116,9 @@ func Probe(ctx context.Context, a Accel) error {
 	if err := os.WriteFile(path, rom, 0o600); err != nil {
 		return err
 	}
-	pctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	pctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
-	cmd := exec.CommandContext(pctx, Program, "-nodefaults", "-no-user-config", "-display", "none",
+	cmd := exec.CommandContext(pctx, p.program, "-nodefaults", "-no-user-config", "-display", "none",
 		"-machine", "pc", "-accel", string(a), "-m", "16", "-bios", path,
 		"-device", fmt.Sprintf("isa-debug-exit,iobase=%#x,iosize=1", probePort))
 	var said bytes.Buffer
@@ -81,17 +132,19 @@ func Probe(ctx context.Context, a Accel) error {
 	case errors.As(err, &exit) && exit.ExitCode() == probeExit:
 		return nil
 	case pctx.Err() != nil:
-		return fmt.Errorf("a tiny machine hung for %s", probeTimeout)
+		return refusal{fmt.Errorf("a tiny machine hung in it for %s", p.timeout)}
 	case err == nil:
-		return errors.New("a tiny machine ended too early")
+		return refusal{errors.New("a tiny machine ended too early")}
+	case exit == nil:
+		return err // qemu was not even started
 	}
 	if text := strings.TrimSpace(said.String()); text != "" {
 		if len(text) > 300 {
 			text = "…" + text[len(text)-300:]
 		}
-		return errors.New(text)
+		err = errors.New(text)
 	}
-	return err
+	return refusal{err}
 }
 
 func probeROM() ([]byte, error) {

@@ -11,6 +11,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"time"
+
+	"github.com/ofctl-lab/ofctl-lab/datapath/closed"
 )
 
 const (
@@ -57,7 +59,7 @@ func NewAgent(ctx context.Context, conn net.Conn) (*Agent, error) {
 		if ctx.Err() != nil {
 			err = fmt.Errorf("%w: it does not run, or the guest is still booting", ctx.Err())
 		}
-		return nil, fmt.Errorf("guest agent: %w", err)
+		return nil, fmt.Errorf("guest agent: %w", closed.As(ErrClosed, err))
 	}
 	return a, nil
 }
@@ -129,7 +131,7 @@ func readLine(r *bufio.Reader, limit int) ([]byte, error) {
 
 // Execute runs a command of the agent's and decodes what it returns into result,
 // unless that is nil. A refusal is an [*Error]. After any other error the session
-// is of no use.
+// is of no use; it is ErrClosed if the other side has gone, as qemu or its agent does.
 func (a *Agent) Execute(ctx context.Context, command string, arguments, result any) error {
 	defer a.until(ctx)()
 	line, err := json.Marshal(request{Execute: command, Arguments: arguments})
@@ -148,7 +150,7 @@ func (a *Agent) Execute(ctx context.Context, command string, arguments, result a
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return fmt.Errorf("guest agent: %s: %w", command, err)
+		return fmt.Errorf("guest agent: %s: %w", command, closed.As(ErrClosed, err))
 	}
 	if m.Error != nil {
 		return fmt.Errorf("guest agent: %s: %w", command, m.Error)
@@ -270,7 +272,7 @@ func (a *Agent) Shutdown(ctx context.Context, how ShutdownMode) error {
 		err = writeAll(ctx, a.conn, append(line, '\n'))
 	}
 	if err != nil {
-		return fmt.Errorf("guest agent: guest-shutdown: %w", err)
+		return fmt.Errorf("guest agent: guest-shutdown: %w", closed.As(ErrClosed, err))
 	}
 	return nil
 }

@@ -15,9 +15,11 @@ const Package = "qemu-system-x86"
 
 // Prerequisites reports what this machine lacks to run virtual machines, nil if
 // nothing.
-func Prerequisites() error {
-	if _, err := exec.LookPath(Program); err != nil {
-		return fmt.Errorf("%s is not here; install it with `apt-get install %s`", Program, Package)
+func Prerequisites() error { return lacks(Program) }
+
+func lacks(program string) error {
+	if _, err := exec.LookPath(program); err != nil {
+		return fmt.Errorf("%s is not here; install it with `apt-get install %s`", program, Package)
 	}
 	return nil
 }

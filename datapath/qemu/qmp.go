@@ -14,6 +14,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ofctl-lab/ofctl-lab/datapath/closed"
 )
 
 const (
@@ -25,6 +27,11 @@ const (
 	// maxText is how much of the other side's own words goes into an error.
 	maxText = 512
 )
+
+// ErrClosed is that of commands in a session that has ended, of QMP or with a guest agent:
+// the other side has gone, or this one has closed it. It wraps the cause, which a read or a
+// write may have found.
+var ErrClosed = errors.New("the session has ended")
 
 // QMP is a session with a running qemu (its QEMU Machine Protocol). It is safe
 // for concurrent use; one goroutine reads in order, and ends with Close.
@@ -127,7 +134,7 @@ func NewQMP(ctx context.Context, conn net.Conn) (*QMP, error) {
 	}
 	if err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("QMP: greeting: %w", err)
+		return nil, fmt.Errorf("QMP: greeting: %w", closed.As(ErrClosed, err))
 	}
 	q := &QMP{conn: conn, events: make(chan Event, maxEvents), done: make(chan struct{}), pending: map[uint64]chan reply{}}
 	go q.read(lines)
@@ -189,7 +196,7 @@ func (q *QMP) read(lines *bufio.Scanner) {
 	}
 	q.conn.Close() // also a peer that talks nonsense is left alone
 	q.mu.Lock()
-	q.err = fmt.Errorf("QMP: the session has ended: %w", err)
+	q.err = fmt.Errorf("%w: %w", ErrClosed, err)
 	q.mu.Unlock()
 	close(q.events)
 	close(q.done)
@@ -224,7 +231,7 @@ func (q *QMP) take(m message) {
 
 // Execute runs a command and decodes what it returns into result, unless that is
 // nil. A refusal is an [*Error]. When ctx is done it returns, and the command may
-// or may not have been run.
+// or may not have been run; nor is that known when the error is ErrClosed.
 func (q *QMP) Execute(ctx context.Context, command string, arguments, result any) error {
 	waiting := make(chan reply, 1)
 	q.mu.Lock()
@@ -238,7 +245,7 @@ func (q *QMP) Execute(ctx context.Context, command string, arguments, result any
 		q.mu.Unlock()
 	}()
 	if err := q.send(ctx, request{Execute: command, Arguments: arguments, ID: id}); err != nil {
-		return fmt.Errorf("QMP: %s: %w", command, err)
+		return fmt.Errorf("QMP: %s: %w", command, q.writeError(err))
 	}
 	var r reply
 	select {
@@ -250,9 +257,7 @@ func (q *QMP) Execute(ctx context.Context, command string, arguments, result any
 		select {
 		case r = <-waiting:
 		default:
-			q.mu.Lock()
-			defer q.mu.Unlock()
-			return fmt.Errorf("%s: %w", command, q.err)
+			return fmt.Errorf("QMP: %s: %w", command, q.ended())
 		}
 	}
 	if r.err != nil {
@@ -262,6 +267,27 @@ func (q *QMP) Execute(ctx context.Context, command string, arguments, result any
 		return fmt.Errorf("QMP: %s: %w", command, err)
 	}
 	return nil
+}
+
+// writeError is the error of a write as ErrClosed if the session has ended. The reader may
+// have ended it for a better reason than that the connection is closed.
+func (q *QMP) writeError(err error) error {
+	if !closed.Is(err) {
+		return err
+	}
+	select {
+	case <-q.done:
+		return q.ended()
+	default:
+		return closed.As(ErrClosed, err)
+	}
+}
+
+// ended is why the session has, once it has.
+func (q *QMP) ended() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.err
 }
 
 // decodeResult decodes what a command has returned into result, unless that is nil.
@@ -317,7 +343,7 @@ func (q *QMP) PassFile(ctx context.Context, name string, f *os.File) error {
 	stop()
 	q.writeMu.Unlock()
 	if err != nil {
-		return fmt.Errorf("QMP: pass a file: %w", err)
+		return fmt.Errorf("QMP: pass a file: %w", q.writeError(err))
 	}
 	return q.Execute(ctx, "getfd", map[string]string{"fdname": name}, nil)
 }

@@ -15,22 +15,13 @@ import (
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/guest"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // needQEMU skips, loudly, where no machine can be run.
 func needQEMU(t *testing.T) {
 	t.Helper()
-	err := Prerequisites()
-	if err == nil && os.Geteuid() != 0 {
-		err = errors.New("needs root (taps): run `sudo -E go test ./...`")
-	}
-	if err == nil {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal(err)
-	}
-	t.Skip("SKIPPED:", err)
+	need.Have(t, need.Root(), need.QEMU())
 }
 
 // start runs qemu with the machine in a directory of its own and the taps in a
@@ -94,6 +85,7 @@ func exists(path string) bool {
 // them, more than seven of them too.
 func TestRealCommand(t *testing.T) {
 	needQEMU(t)
+	need.Have(t, need.Tun())
 	for name, m := range machines() {
 		t.Run(name, func(t *testing.T) {
 			files := t.TempDir()
@@ -181,20 +173,20 @@ func TestProbe(t *testing.T) {
 	if err := Probe(ctx, TCG); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
+	// Whatever this machine has of KVM, what is chosen agrees with what is said of it.
 	found, note, err := FindAccel(testCtx(t))
 	t.Logf("here: %s %s", found, note)
 	if err != nil || (found == TCG) != (note != "") {
 		t.Errorf("%s %q %v", found, note, err)
 	}
+	if err := CheckKVM(testCtx(t)); (err == nil) != (found == KVM) || err != nil && !errors.Is(err, ErrNoKVM) {
+		t.Errorf("%s is found, and the check says %v", found, err)
+	}
 }
 
 // The bytes of the probe are what its source says.
 func TestProbeSource(t *testing.T) {
-	for _, tool := range []string{"as", "ld"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip("SKIPPED:", err)
-		}
-	}
+	need.Have(t, need.Programs("deps", "as", "ld"))
 	dir := t.TempDir()
 	object, rom := filepath.Join(dir, "probe.o"), filepath.Join(dir, "probe.rom")
 	for _, argv := range [][]string{

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/ovsctl"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // vswitch is a real ovs-vswitchd with one bridge, br0, whose ports are memory: it
@@ -43,21 +44,9 @@ func guestPort(n uint32) Port { return Port{Number: n, Name: fmt.Sprintf("p%d", 
 
 func isTunnelPort(n uint32) bool { return 101 <= n && n <= 103 }
 
-func unavailable(t testing.TB, why string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(why)
-	}
-	t.Skip("SKIPPED, not compared with a real switch: " + why)
-}
-
 func startVswitch(t testing.TB) *vswitch {
 	t.Helper()
-	for _, tool := range []string{"ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			unavailable(t, "needs Open vSwitch (apt-get install openvswitch-switch): "+err.Error())
-		}
-	}
+	need.Have(t, need.OpenVSwitch())
 	// A socket's path has at most 107 bytes, which t.TempDir may exceed.
 	dir, err := os.MkdirTemp("", "trace")
 	if err != nil {

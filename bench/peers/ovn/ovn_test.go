@@ -2,6 +2,7 @@ package ovn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/bench/overlay"
 	"github.com/ofctl-lab/ofctl-lab/bench/traffic"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // TestMain runs the tests in a network namespace of their own where it can.
@@ -32,17 +34,11 @@ func TestMain(m *testing.M) {
 // needOVN skips a test where OVN cannot be run, and fails it in CI.
 func needOVN(t *testing.T) {
 	t.Helper()
-	lacks := Missing()
-	if os.Geteuid() != 0 {
-		lacks = "this needs root: run the tests with sudo"
+	var lacks error
+	if text := Missing(); text != "" {
+		lacks = errors.New(text)
 	}
-	switch {
-	case lacks == "":
-	case os.Getenv("CI") == "true":
-		t.Fatalf("NOT TESTED with OVN: %s; CI=true makes that a failure", lacks)
-	default:
-		t.Skipf("NOT TESTED with OVN: %s", lacks)
-	}
+	need.Have(t, need.Root(), need.Tun(), need.IPv6(), lacks)
 }
 
 var (

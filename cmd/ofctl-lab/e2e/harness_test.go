@@ -22,6 +22,7 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/controller/api"
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // binaryEnv tells the tests where ofctl-lab is. TestMain builds it there, unless the variable
@@ -118,13 +119,7 @@ hosts:
 // Before anything is sent, what the switches hold is proved to keep the networks apart.
 func up(t *testing.T, suffix, topology string, env ...string) *testLab {
 	t.Helper()
-	if err := missing(); err != nil {
-		msg := fmt.Sprintf("PACKET-LEVEL TESTS DO NOT RUN: %v; run as root with the packages openvswitch-switch and iputils-ping (make deps)", err)
-		if os.Getenv("CI") == "true" {
-			t.Fatal(msg)
-		}
-		t.Skip(msg)
-	}
+	need.Have(t, missing(), need.Tun(), need.IPv6())
 	// Not t.TempDir: the sockets below it must keep to 108 bytes.
 	root, err := os.MkdirTemp("", "e2e")
 	if err != nil {

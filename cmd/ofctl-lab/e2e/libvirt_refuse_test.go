@@ -1,10 +1,13 @@
 package e2e
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,24 +68,89 @@ func TestLibvirtRefuses(t *testing.T) {
 		h.guest(t, "undefine", "vm1")
 		nothing(t)
 	})
-	t.Run("KVM hangs", func(t *testing.T) {
+	t.Run("KVM", func(t *testing.T) { refusesKVM(t, l, h) })
+	t.Run("libvirt gone", func(t *testing.T) {
+		h.Kill(t)
+		refused(t, "libvirt does not run here: nobody listens at "+h.Socket(), nil, "status")
+	})
+}
+
+// refusesKVM: however a machine lacks KVM, a guest for it is refused, with the reason and the
+// way out. h is a libvirt that has what this machine has.
+func refusesKVM(t *testing.T, l *testLab, h *hypervisor) {
+	without, err := filepath.Abs("../../../.ci/without")
+	if err != nil {
+		t.Fatal(err)
+	}
+	noKVM := []string{without, "kvm"}
+	// run runs `ofctl-lab guest`, under a command if there is one.
+	run := func(t *testing.T, h *hypervisor, under, env []string, args ...string) (string, error) {
+		t.Helper()
+		c := l.command(t.Context(), append(append([]string{"guest"}, args...), "--connect", h.URI())...)
+		if len(under) > 0 {
+			c.Path, c.Args = under[0], slices.Concat(under, []string{c.Path}, c.Args[1:])
+		}
+		c.Env = append(c.Env, env...)
+		err := c.wait()
+		return c.stderr.String(), err
+	}
+	refused := func(t *testing.T, h *hypervisor, says string, under, env []string, args ...string) {
+		t.Helper()
+		text, err := run(t, h, under, env, args...)
+		for _, part := range []string{says, "--accel auto"} {
+			if err == nil || !strings.Contains(text, part) {
+				t.Errorf("guest %s: %v\n%s\nwant it to say %q", strings.Join(args, " "), err, text, part)
+			}
+		}
+	}
+	define := []string{"define", "vm1", "-f", l.file, "--accel"}
+	t.Run("none", func(t *testing.T) {
+		none := l.hypervisor(t, "host1", noKVM...)
+		refused(t, none, "libvirt has no KVM on this machine", noKVM, nil, append(define, "kvm")...)
+		if domains, err := none.Connect(t).Domains(t.Context()); err != nil || len(domains) != 0 {
+			t.Errorf("left are %+v, %v", domains, err)
+		}
+		// The way out.
+		if text, err := run(t, none, noKVM, nil, append(define, "auto")...); err != nil || !strings.Contains(text, "no working KVM: there is no /dev/kvm") {
+			t.Errorf("%v\n%s", err, text)
+		}
+		none.guest(t, "undefine", "vm1")
+	})
+
+	// By libvirt's own words, so that a guest can be defined for KVM.
+	able, err := exec.Command("virsh", "--connect", h.URI(), "capabilities").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, able)
+	}
+	if !bytes.Contains(able, []byte("<domain type='kvm'")) {
+		t.Skip("SKIPPED, a guest that is defined for KVM cannot be tested: libvirt has no KVM on this machine, so it refuses the definition, which was tested")
+	}
+	h.guest(t, append(define, "kvm")...)
+	off := func(t *testing.T) {
+		t.Helper()
+		if d, err := h.Connect(t).Domain(t.Context(), "vm1"); err != nil || d.State != libvirt.ShutOff {
+			t.Errorf("%+v, %v", d, err)
+		}
+	}
+	t.Run("hangs", func(t *testing.T) {
 		// A qemu that opens KVM and is never heard of again.
 		bin := t.TempDir()
 		if err := os.WriteFile(filepath.Join(bin, "qemu-system-x86_64"), []byte("#!/bin/sh\nexec sleep 600\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		path := []string{"PATH=" + bin + ":" + os.Getenv("PATH")}
-		h.guest(t, "define", "vm1", "-f", l.file, "--accel", "kvm")
-		refused(t, "vm1 is defined for KVM, which does not work here", path, "start", "vm1")
-		if d, err := h.Connect(t).Domain(t.Context(), "vm1"); err != nil || d.State != libvirt.ShutOff {
-			t.Errorf("%+v, %v", d, err)
-		}
-		h.guest(t, "define", "vm1", "-f", l.file, "--accel", "tcg")
-		h.guest(t, "undefine", "vm1")
-		nothing(t)
+		refused(t, h, "vm1 is defined for KVM: this machine has no working KVM: a tiny machine hung", nil,
+			[]string{"PATH=" + bin + ":" + os.Getenv("PATH")}, "start", "vm1")
+		off(t)
 	})
-	t.Run("libvirt gone", func(t *testing.T) {
-		h.Kill(t)
-		refused(t, "libvirt does not run here: nobody listens at "+h.Socket(), nil, "status")
+	t.Run("gone since it was defined", func(t *testing.T) {
+		h.Stop(t)
+		h.RunUnder(noKVM...)
+		h.Start(t)
+		refused(t, h, "vm1 is defined for KVM: this machine has no working KVM: there is no /dev/kvm", noKVM, nil, "start", "vm1")
+		// Without qemu in its PATH the command cannot try; libvirt's own refusal is explained.
+		refused(t, h, "vm1 is defined for KVM: libvirt has no KVM on this machine", nil, []string{"PATH=" + t.TempDir()}, "start", "vm1")
+		off(t)
 	})
+	h.guest(t, append(define, "tcg")...)
+	h.guest(t, "undefine", "vm1")
 }

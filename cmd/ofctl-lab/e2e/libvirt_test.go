@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -15,6 +13,7 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
 	"github.com/ofctl-lab/ofctl-lab/datapath/libvirt"
 	"github.com/ofctl-lab/ofctl-lab/datapath/libvirt/libvirttest"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // bootPatience bounds the boot of a virtual machine without KVM on a busy machine.
@@ -24,16 +23,10 @@ const bootPatience = 4 * time.Minute
 // made the test is skipped, and fails on CI.
 func guestImage(t *testing.T) string {
 	t.Helper()
+	need.Have(t, need.GuestImage("../../.."))
 	dir, err := filepath.Abs("../../../bin/guest")
 	if err != nil {
 		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Join(dir, "vmlinuz")); err != nil {
-		message := fmt.Sprintf("TESTS OF VIRTUAL MACHINES DO NOT RUN: %v; make guest-image makes it", err)
-		if os.Getenv("CI") == "true" {
-			t.Fatal(message)
-		}
-		t.Skip(message)
 	}
 	return dir
 }
@@ -62,8 +55,8 @@ type hypervisor struct {
 	host string
 }
 
-// hypervisor starts libvirt on a host of the lab.
-func (l *testLab) hypervisor(t *testing.T, host string) *hypervisor {
+// hypervisor starts libvirt on a host of the lab, under a command if there is one.
+func (l *testLab) hypervisor(t *testing.T, host string, under ...string) *hypervisor {
 	t.Helper()
 	ns, err := l.m.Namespace(l.name, lab.Target{Host: host})
 	if err != nil {
@@ -71,7 +64,7 @@ func (l *testLab) hypervisor(t *testing.T, host string) *hypervisor {
 	}
 	t.Cleanup(func() { ns.Close() })
 	return &hypervisor{
-		Daemon: libvirttest.Start(t, libvirttest.Options{Namespace: ns, OVSRunDir: filepath.Dir(l.m.DatabaseSocket(l.name, host))}),
+		Daemon: libvirttest.Start(t, libvirttest.Options{Namespace: ns, OVSRunDir: filepath.Dir(l.m.DatabaseSocket(l.name, host)), Under: under}),
 		l:      l, host: host,
 	}
 }

@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -21,20 +20,13 @@ import (
 	machine "github.com/ofctl-lab/ofctl-lab/datapath/guest"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 	"github.com/ofctl-lab/ofctl-lab/datapath/qemu"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // needVMs skips the test where no virtual machine can be run; on CI it fails.
 func needVMs(t *testing.T) {
 	t.Helper()
-	err := errors.Join(missing(), qemu.Prerequisites())
-	if err == nil {
-		return
-	}
-	msg := fmt.Sprintf("TESTS OF VIRTUAL MACHINES DO NOT RUN: %v; see make vm-deps", err)
-	if os.Getenv("CI") == "true" {
-		t.Fatal(msg)
-	}
-	t.Skip(msg)
+	need.Have(t, missing(), need.QEMU(), need.Tun(), need.IPv6())
 }
 
 // imageWords is what the guest is told, and wrongWords what it must complain of and

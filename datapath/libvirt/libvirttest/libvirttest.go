@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/libvirt"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // patience bounds every wait for the daemon. On a loaded machine it needs seconds to
@@ -35,6 +37,8 @@ type Options struct {
 	Namespace *netdev.Namespace
 	// OVSRunDir is where the Open vSwitch that libvirt adds ports to has its db.sock.
 	OVSRunDir string
+	// Under is a command that runs the daemon, such as `.ci/without kvm`. Empty is none.
+	Under []string
 }
 
 // Daemon is a libvirtd that ends with its test, and its virtual machines with it.
@@ -48,29 +52,14 @@ type Daemon struct {
 
 // Missing is what this machine lacks for a daemon, nil if nothing.
 func Missing() error {
-	var errs []error
-	if os.Geteuid() != 0 {
-		errs = append(errs, errors.New("root"))
-	}
-	for _, program := range []string{"libvirtd", "virsh", "qemu-system-x86_64", "unshare"} {
-		if _, err := exec.LookPath(program); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(need.Root(), need.QEMU(), need.Programs("libvirt-deps", "libvirtd", "virsh"), need.Programs("deps", "unshare"))
 }
 
 // Start starts a daemon and returns when it answers. Where there can be none the
 // test is skipped, and fails on CI.
 func Start(t testing.TB, o Options) *Daemon {
 	t.Helper()
-	if err := Missing(); err != nil {
-		message := fmt.Sprintf("LIBVIRT TESTS DO NOT RUN: %v; run as root with the packages libvirt-daemon, libvirt-clients and qemu-system-x86", err)
-		if os.Getenv("CI") == "true" {
-			t.Fatal(message)
-		}
-		t.Skip(message)
-	}
+	need.Have(t, Missing())
 	// Not t.TempDir: the paths of sockets below it must keep to 107 bytes.
 	dir, err := os.MkdirTemp("", "lv")
 	if err != nil {
@@ -155,7 +144,8 @@ exec libvirtd`
 // Start starts the daemon again after a Stop or Kill, and returns when it answers.
 func (d *Daemon) Start(t testing.TB) {
 	t.Helper()
-	cmd := exec.Command(d.argv[0], d.argv[1:]...)
+	argv := slices.Concat(d.options.Under, d.argv)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	out, err := os.Create(filepath.Join(d.dir, "log/output"))
 	if err != nil {
 		t.Fatal(err)
@@ -195,6 +185,9 @@ func (d *Daemon) Start(t testing.TB) {
 		}
 	}
 }
+
+// RunUnder has the daemon run by a command from its next start on, as Options.Under.
+func (d *Daemon) RunUnder(argv ...string) { d.options.Under = argv }
 
 // Stop ends the daemon as its service manager does. Its virtual machines go on.
 func (d *Daemon) Stop(t testing.TB) { d.signal(t, syscall.SIGTERM) }

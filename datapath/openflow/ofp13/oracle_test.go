@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/ofctl-lab/ofctl-lab/flows"
+	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // libFlowMod builds a flow-mod with libOpenflow where libOpenflow is right: adds
@@ -116,12 +116,7 @@ func TestPortModIsByteForByteThatOfLibOpenflow(t *testing.T) {
 // ofPrint is what Open vSwitch reads in a message.
 func ofPrint(t *testing.T, b []byte) string {
 	t.Helper()
-	if _, err := exec.LookPath("ovs-ofctl"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("ovs-ofctl is missing: apt-get install openvswitch-switch")
-		}
-		t.Skip("SKIPPED: ovs-ofctl is missing; to run this test: apt-get install openvswitch-switch")
-	}
+	need.Have(t, need.Programs("deps", "ovs-ofctl"))
 	out, err := exec.Command("ovs-ofctl", "ofp-print", hex.EncodeToString(b)).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
