@@ -21,7 +21,7 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/datapath/ovsdb"
 	"github.com/ofctl-lab/ofctl-lab/flows"
 	"github.com/ofctl-lab/ofctl-lab/flows/pipeline"
-	"github.com/ofctl-lab/ofctl-lab/need"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 )
 
 // testNetns is a network namespace for one test: the userspace datapath leaves

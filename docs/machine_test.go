@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/libvirt/libvirttest"
-	"github.com/ofctl-lab/ofctl-lab/need"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 )
 
 // machine is a machine on which a reader types the documents' examples as they

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ofctl-lab/ofctl-lab/need"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 )
 
 // What brings a lab up has a counterpart that takes that very lab down.

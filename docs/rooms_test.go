@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ofctl-lab/ofctl-lab/need"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 )
 
 const module = "github.com/ofctl-lab/ofctl-lab/"
@@ -53,7 +53,7 @@ var rules = []rule{
 	{"topo", "time", "", "the overlay has no clock"},
 	{"flows", "sync", "", "the algebra has no locks"},
 	{"", "flows/pipeline/cases", "flows/pipeline/cases", "what the features are tested with is for tests"},
-	{"", "need", "datapath/libvirt/libvirttest", "what tests need of a machine is for tests"},
+	{"", "datapath/need", "datapath/libvirt/libvirttest", "what tests need of a machine is for tests"},
 	{"flows/verify", "flows/pipeline", "", "the verifier judges what a switch holds, whoever compiled it"},
 }
 
@@ -126,8 +126,8 @@ func TestRulesCanFail(t *testing.T) {
 		{module + "flows", "strings", false},
 		{module + "flows/trace", module + "flows/pipeline/cases", true},
 		{module + "cmd/ofctl-lab", module + "flows/pipeline/cases", true},
-		{module + "datapath/lab", module + "need", true},
-		{module + "datapath/libvirt/libvirttest", module + "need", false},
+		{module + "datapath/lab", module + "datapath/need", true},
+		{module + "datapath/libvirt/libvirttest", module + "datapath/need", false},
 	} {
 		got := false
 		for _, r := range rules {

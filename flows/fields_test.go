@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 	. "github.com/ofctl-lab/ofctl-lab/flows"
-	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // TestFieldNumbers gives ovs-ofctl a flow-mod that matches each field by its

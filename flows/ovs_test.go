@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ofctl-lab/ofctl-lab/need"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 )
 
 // vswitch is an Open vSwitch of its own with one bridge, br0, on the userspace datapath.

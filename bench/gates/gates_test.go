@@ -17,7 +17,7 @@ import (
 	"testing"
 
 	"github.com/ofctl-lab/ofctl-lab/bench/build"
-	"github.com/ofctl-lab/ofctl-lab/need"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 )
 
 var update = flag.Bool("update", false, "measure, and write budgets.md")

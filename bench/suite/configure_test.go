@@ -15,7 +15,7 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/bench/harness"
 	"github.com/ofctl-lab/ofctl-lab/bench/overlay"
 	"github.com/ofctl-lab/ofctl-lab/bench/peers/ovn"
-	"github.com/ofctl-lab/ofctl-lab/need"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 )
 
 // needOVN skips a test where OVN cannot be run, and fails it in CI, as needSwitch does.

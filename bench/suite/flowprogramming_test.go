@@ -21,7 +21,7 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/bench/build"
 	"github.com/ofctl-lab/ofctl-lab/bench/peers"
 	"github.com/ofctl-lab/ofctl-lab/bench/workload"
-	"github.com/ofctl-lab/ofctl-lab/need"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 )
 
 // TestMain runs the tests in a network namespace of their own where it can.

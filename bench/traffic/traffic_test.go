@@ -15,7 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
-	"github.com/ofctl-lab/ofctl-lab/need"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -16,8 +16,8 @@ import (
 
 	"github.com/ofctl-lab/ofctl-lab/controller/api"
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
-	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 func TestMain(m *testing.M) {

@@ -15,7 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/guest"
-	"github.com/ofctl-lab/ofctl-lab/need"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 )
 
 // id is a UUID that says what it is of.

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/guest"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 	"github.com/ofctl-lab/ofctl-lab/datapath/qemu"
-	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // guestBoot bounds all boots of a test: minutes where the machine is busy.

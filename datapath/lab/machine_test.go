@@ -16,9 +16,9 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/guest"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 	"github.com/ofctl-lab/ofctl-lab/datapath/qemu"
-	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // needQEMU skips, loudly, where no virtual machine can be run.

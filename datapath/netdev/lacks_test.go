@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ofctl-lab/ofctl-lab/need"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 )
 
 // lacking is set where this test process is on a machine without tap devices.

@@ -19,7 +19,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
-	"github.com/ofctl-lab/ofctl-lab/need"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 	"github.com/ofctl-lab/ofctl-lab/datapath/openflow"
-	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // ovs is a private Open vSwitch with one bridge br0 on the dummy datapath, which

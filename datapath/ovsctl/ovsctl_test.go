@@ -18,7 +18,7 @@ import (
 	"github.com/vishvananda/netns"
 	"go.uber.org/goleak"
 
-	"github.com/ofctl-lab/ofctl-lab/need"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -14,8 +14,8 @@ import (
 	"testing"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/guest"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
-	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // needQEMU skips, loudly, where no machine can be run.

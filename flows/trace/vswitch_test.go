@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 	"github.com/ofctl-lab/ofctl-lab/datapath/ovsctl"
-	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // vswitch is a real ovs-vswitchd with one bridge, br0, whose ports are memory: it

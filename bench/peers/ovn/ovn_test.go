@@ -13,7 +13,7 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/bench/overlay"
 	"github.com/ofctl-lab/ofctl-lab/bench/traffic"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
-	"github.com/ofctl-lab/ofctl-lab/need"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 )
 
 // TestMain runs the tests in a network namespace of their own where it can.

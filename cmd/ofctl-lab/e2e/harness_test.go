@@ -21,8 +21,8 @@ import (
 
 	"github.com/ofctl-lab/ofctl-lab/controller/api"
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
-	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // binaryEnv tells the tests where ofctl-lab is. TestMain builds it there, unless the variable

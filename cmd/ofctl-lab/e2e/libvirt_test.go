@@ -13,7 +13,7 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
 	"github.com/ofctl-lab/ofctl-lab/datapath/libvirt"
 	"github.com/ofctl-lab/ofctl-lab/datapath/libvirt/libvirttest"
-	"github.com/ofctl-lab/ofctl-lab/need"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 )
 
 // bootPatience bounds the boot of a virtual machine without KVM on a busy machine.

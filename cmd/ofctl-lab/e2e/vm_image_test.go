@@ -18,9 +18,9 @@ import (
 	"github.com/google/uuid"
 
 	machine "github.com/ofctl-lab/ofctl-lab/datapath/guest"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 	"github.com/ofctl-lab/ofctl-lab/datapath/qemu"
-	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // needVMs skips the test where no virtual machine can be run; on CI it fails.

@@ -22,8 +22,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/libvirt"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
-	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // patience bounds every wait for the daemon. On a loaded machine it needs seconds to

@@ -12,8 +12,8 @@ import (
 	"github.com/contiv/libOpenflow/openflow13"
 	"pgregory.net/rapid"
 
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 	"github.com/ofctl-lab/ofctl-lab/flows"
-	"github.com/ofctl-lab/ofctl-lab/need"
 )
 
 // libFlowMod builds a flow-mod with libOpenflow where libOpenflow is right: adds
