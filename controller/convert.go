@@ -66,7 +66,12 @@ func (v *view) apiNetwork(n *topo.Network) api.Network {
 }
 
 func (v *view) apiPort(p *topo.Port) api.Port {
-	return api.Port{PortSpec: portSpec(p), ID: uint32(p.ID), UUID: p.UUID, Status: v.portStatus(p)}
+	out := api.Port{PortSpec: portSpec(p), ID: uint32(p.ID), UUID: p.UUID, Status: v.portStatus(p)}
+	if len(v.model.Bindings(p.Name)) > 0 {
+		// It counts in all of a trunk's networks, each of which asks for the rest of the status.
+		out.Status.Learning = v.learning(p)
+	}
+	return out
 }
 
 func networkSpec(n *topo.Network) api.NetworkSpec {

@@ -69,7 +69,8 @@ func (h hostView) iface(b topo.Binding) (ovsdb.Interface, bool) {
 // holds reports whether a device of the host is held down.
 func (h hostView) holds(device string) bool { return h.facts != nil && h.facts.Held[device] }
 
-// portStatus is computed from what the switch of the port's host confirmed.
+// portStatus is computed from what the switch of the port's host confirmed. What the port has
+// learned is not in it.
 func (v *view) portStatus(p *topo.Port) api.PortStatus {
 	bindings := v.model.Bindings(p.Name)
 	if len(bindings) == 0 {
@@ -78,7 +79,7 @@ func (v *view) portStatus(p *topo.Port) api.PortStatus {
 	b := bindings[0]
 	h := v.host(b.Host)
 	i, _ := h.iface(b)
-	st := api.PortStatus{Learning: v.learning(p), State: api.StateUp, Host: b.Host, OFPort: b.OFPort, InterfaceName: i.Name, LinkState: i.LinkState}
+	st := api.PortStatus{State: api.StateUp, Host: b.Host, OFPort: b.OFPort, InterfaceName: i.Name, LinkState: i.LinkState}
 	switch reason := v.unconfirmed(p, b, h); {
 	case reason != "":
 		st.State, st.Message = api.StateBinding, reason

@@ -9,7 +9,7 @@ import (
 )
 
 // ErrHazard is in the chain of a CommitError about operations that are allowed by
-// OpenFlow and make Open vSwitch (3.1.0) end with an assertion failure, and so stop
+// OpenFlow and make Open vSwitch (3.1.0 and 3.5.0) end with an assertion failure, and so stop
 // forwarding. They are refused before anything of their step is sent.
 var ErrHazard = errors.New("would make Open vSwitch abort")
 

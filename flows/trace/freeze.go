@@ -160,22 +160,22 @@ func (r *run) checkLarger(a flows.CheckLarger, left cont, later []cont) {
 	if r.at != nil {
 		r.step(Step{Kind: StepNote, Note: fmt.Sprintf("the packet has %d bytes: larger than %d is %d", r.length(), a.Len, larger)})
 	}
-	hides := r.hidesSet("check_pkt_larger")
 	r.nested++
 	r.last = true // of each half; the list, which this ends, has what it was before
 	defer func() { r.nested-- }()
 	for _, v := range [...]uint64{1, 0} {
+		// In Open vSwitch 3.1 the action set is that which the first of the two left; in 3.5
+		// both begin with none.
+		if r.hidesSet("check_pkt_larger") {
+			r.set = nil
+		}
 		taken := v == larger
 		outputs, hits, unknown, queued := len(r.branch.Outputs), len(r.branch.Hits), len(r.branch.Unknown), len(r.waiting)
 		steps := r.at
 		if !taken {
 			r.at = nil
 		}
-		// The stack is that which the first of the two left, and the action set, unless both
-		// begin with none.
-		if hides {
-			r.set = nil
-		}
+		// The stack is that which the first of the two left.
 		r.p, r.base, r.cut, r.wasMPLS, r.exit = was.p, was.base, was.cut, was.wasMPLS, false
 		r.writeBits(a.Dst, flows.U(v))
 		r.resume(rest)

@@ -59,7 +59,7 @@ func (g gen) testCase(nFlows, nPackets int) *testCase {
 }
 
 // withoutHazard leaves either what has a packet recirculated or the action sets of a case:
-// a packet that is recirculated with an action set crashes Open vSwitch 3.1.0, when another
+// a packet that is recirculated with an action set crashes Open vSwitch 3.1.0 and 3.5.0, when another
 // action is written to it, or when less is left to do than there is in the set. With the tracker packets go forward only:
 // ofproto/trace has no limit to how often a packet comes back.
 func (c *testCase) withoutHazard(tracker bool) {
