@@ -214,3 +214,23 @@ func modifying(messages map[string]int) map[string]int {
 	}
 	return n
 }
+
+// The datapath types of a bridge.
+const (
+	kernelDatapath    = "system"
+	userspaceDatapath = "netdev"
+)
+
+// datapathType is that of a host's br-int.
+func (l *testLab) datapathType(t *testing.T, host string) string {
+	t.Helper()
+	switch s := strings.Trim(l.vsctl(t, host, "get", "bridge", lab.IntegrationBridge, "datapath_type"), `"`); s {
+	case "", kernelDatapath:
+		return kernelDatapath
+	case userspaceDatapath:
+		return userspaceDatapath
+	default:
+		t.Fatalf("br-int of %s has the datapath type %q", host, s)
+		return ""
+	}
+}
