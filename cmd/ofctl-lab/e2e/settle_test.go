@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -38,22 +39,41 @@ func (l *testLab) settle(t *testing.T) {
 	settle(t, l.hosts, l.upcalls)
 }
 
-func settle(t *testing.T, hosts []string, upcalls func(host string) (busy string, err error)) {
+func settle(t *testing.T, hosts []string, look func(host string) (upcalls, error)) {
 	t.Helper()
 	for range mayWait {
 		passQueues(t)
 		for _, host := range hosts {
-			busy := ""
-			within(t, waiting{limit: patience, look: upcallLook}, "ovs-vswitchd of "+host+" has handled its upcalls", func() bool {
-				var err error
-				if busy, err = upcalls(host); err != nil {
-					t.Fatalf("the upcalls of %s: %v", host, err)
+			// Whoever has taken out the last upcall of a socket, and waits for more
+			// afterwards, has handled it. New ones may come all the while.
+			upcallsOf := func(which func(upcalls) []string) func() []string {
+				return func() []string {
+					u, err := look(host)
+					if err != nil {
+						t.Fatalf("the upcalls of %s: %v", host, err)
+					}
+					return which(u)
 				}
-				return busy == ""
-			})
+			}
+			gone(t, "the queues of upcalls of "+host+" have been empty", upcallsOf(func(u upcalls) []string { return u.queued }))
+			gone(t, "the handlers of upcalls of "+host+" have been idle", upcallsOf(func(u upcalls) []string { return u.working }))
 		}
 	}
 	passQueues(t)
+}
+
+// gone waits until each of those that are there at first has once not been there.
+func gone(t *testing.T, what string, there func() []string) {
+	t.Helper()
+	left := there()
+	if len(left) == 0 {
+		return
+	}
+	within(t, waiting{limit: patience, look: upcallLook}, what, func() bool {
+		now := there()
+		left = slices.DeleteFunc(left, func(s string) bool { return !slices.Contains(now, s) })
+		return len(left) == 0
+	})
 }
 
 // upcallLook is how often is looked for upcalls. Most are handled within less.
@@ -126,66 +146,73 @@ func onEachCPU(f func() error) error {
 	return <-ended
 }
 
-// upcalls says what ovs-vswitchd of a host is busy with, empty if it has handled all upcalls
-// that were queued when it was asked. Where it does not run, nothing will be handled.
-func (l *testLab) upcalls(host string) (busy string, err error) {
+// upcalls are what ovs-vswitchd of a host has to do for the kernel's datapath.
+type upcalls struct {
+	queued  []string // generic netlink sockets with something to be received
+	working []string // threads that handle upcalls, and do not wait for any
+}
+
+// upcalls looks at those of a host. There are none where ovs-vswitchd does not run: what it
+// had queued is gone.
+func (l *testLab) upcalls(host string) (upcalls, error) {
 	const program = "ovs-vswitchd"
 	pid, err := l.daemonPID(host, program)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+		return upcalls{}, nil
 	} else if err != nil {
-		return "", err
+		return upcalls{}, err
 	}
 	proc := filepath.Join("/proc", strconv.Itoa(pid))
 	// "PID (NAME) STATE …": proc(5)
 	stat, err := os.ReadFile(filepath.Join(proc, "stat"))
 	if running := fmt.Sprintf("%d (%s) ", pid, program); err != nil || !strings.HasPrefix(string(stat), running) || strings.HasPrefix(string(stat), running+"Z") {
-		return "", nil // it has ended, and what it had queued is gone
+		return upcalls{}, nil
 	}
-	busy, err = upcallsOf(proc)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
-		return "one of its threads ends", nil
+	u, err := upcallsOf(proc)
+	if _, serr := os.Stat(proc); errors.Is(serr, fs.ErrNotExist) {
+		return upcalls{}, nil // it has ended meanwhile
 	}
-	return busy, err
+	return u, err
 }
 
-// upcallsOf is upcalls of a process, given its directory in /proc. An upcall is queued in a
-// generic netlink socket, then handled by one of the threads named handler. So the sockets are
-// looked at first: a handler that has taken out the last of them, and waits for more
-// afterwards, has handled it.
-func upcallsOf(proc string) (busy string, err error) {
+// upcallsOf are those of a process, given its directory in /proc.
+func upcallsOf(proc string) (u upcalls, err error) {
 	sockets, err := os.ReadFile(filepath.Join(proc, "net/netlink"))
 	if err != nil {
-		return "", err
+		return u, err
 	}
 	for line := range strings.Lines(string(sockets)) {
 		// sk, protocol, port, groups, bytes to be received, and others: proc(5)
 		f := strings.Fields(line)
 		if len(f) > 4 && f[1] == strconv.Itoa(unix.NETLINK_GENERIC) && f[4] != "0" {
-			return f[4] + " bytes of upcalls are queued", nil
+			u.queued = append(u.queued, f[2])
 		}
 	}
 	threads, err := filepath.Glob(filepath.Join(proc, "task/*"))
 	if err != nil {
-		return "", err
+		return u, err
 	}
 	for _, thread := range threads {
 		name, err := os.ReadFile(filepath.Join(thread, "comm"))
-		if err != nil {
-			return "", err
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // it has ended
+		} else if err != nil {
+			return u, err
 		}
 		if !strings.HasPrefix(string(name), "handler") {
 			continue
 		}
 		idle, err := waitsForEvents(thread)
-		if err != nil {
-			return "", err
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue
+		} else if err != nil {
+			return u, err
 		}
 		if !idle {
-			return "thread " + strings.TrimSpace(string(name)) + " is at work", nil
+			u.working = append(u.working, filepath.Base(thread))
 		}
 	}
-	return "", nil
+	return u, nil
 }
 
 // waitsForEvents reports whether a thread sleeps, and not for a lock. A handler does so
