@@ -297,7 +297,11 @@ func (l *testLab) portNumbers(t *testing.T, host string) map[string]int {
 // restartVSwitchd kills a host's ovs-vswitchd and starts it with the same command.
 func (l *testLab) restartVSwitchd(t *testing.T, host string) {
 	t.Helper()
-	pid, err := l.daemonPID(host, "ovs-vswitchd")
+	b, err := os.ReadFile(filepath.Join(l.m.Dir(l.name), "hosts", host, "ovs-vswitchd.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil {
 		t.Fatal(err)
 	}
