@@ -7,7 +7,8 @@
 // Absence is proven, not waited for: captures are opened before anything is sent,
 // and after the frames that must not arrive come frames that must, over the same
 // path. When those have arrived, and no frame waits for ovs-vswitchd any more, the capture is
-// complete (see guest.flush and testLab.settle in the tests). A security test also shows that it could fail: with the flow that
+// complete (see guest.flush and testLab.settle in the tests). A security test also shows that
+// it could fail: with the flow that
 // defends overridden by a foreign one, the same frames must arrive.
 //
 // The tests need root and the Debian packages openvswitch-switch and iputils-ping,
