@@ -98,13 +98,16 @@ func needOpenVSwitch(t *testing.T) {
 	need.Have(t, need.Root(), need.OpenVSwitch(), need.Tun())
 }
 
-// newHost starts a database in the namespace, and a switch if there is to be one.
+// newHost starts a database in the namespace, and a switch: on the kernel's datapath where
+// there is one, as on users' hosts, and else on the userspace one.
 func (n *testNetns) newHost() *ovsHost {
 	n.Helper()
 	h := n.newDatabase()
-	n.in(func() {
-		h.daemon("ovs-vswitchd", "unix:"+h.path("db.sock"), "--disable-system", "--unixctl="+h.path("vswitchd.ctl"))
-	})
+	args := []string{"unix:" + h.path("db.sock"), "--unixctl=" + h.path("vswitchd.ctl")}
+	if _, err := netlink.GenlFamilyGet("ovs_datapath"); err != nil {
+		args = append(args, "--disable-system")
+	}
+	n.in(func() { h.daemon("ovs-vswitchd", args...) })
 	h.vsctl("show") // waits until the switch is there
 	return h
 }

@@ -179,6 +179,7 @@ func (l *churnLab) step(t *testing.T) {
 		}
 	}
 	l.followed(t)
+	l.settle(t) // what upcalls that were begun by other flows cache, is purged too
 	for _, h := range l.hosts {
 		if err := h.vswitchd.purge(); err != nil {
 			t.Fatal(err)

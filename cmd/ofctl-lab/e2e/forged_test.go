@@ -11,6 +11,7 @@ import (
 	"github.com/google/gopacket/layers"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
+	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 )
 
 // outer is a frame in a tunnel, to be sent.
@@ -83,11 +84,11 @@ func tunnelFromGuest(t *testing.T, l *spoofLab) {
 		send := func() { l.redA.send(t, frames...) }
 		l.mustDrop(t, drop{"host1", "spoofed-mac", "port red-a"}, marker, len(frames), send, l.all()...)
 		t.Run("control", func(t *testing.T) {
-			// Nothing but the absence of a way to br-phy stands between the guest and
-			// the underlay: with one, the frames are a peer's.
-			l.patch(t, "host1")
+			// Nothing but the absence of a way out stands between the guest and the
+			// underlay: with one, the frames are a peer's.
+			l.wayOut(t, "host1")
 			l.addForeign(t, "host1", fmt.Sprintf("table=0,priority=400,in_port=%d,actions=output:%d",
-				l.portStatus(t, "red-a").OFPort, l.ofport(t, "host1", "e2e-int")))
+				l.portStatus(t, "red-a").OFPort, l.ofport(t, "host1", wayOutDevice)))
 			send()
 			l.delForeign(t, "host1")
 			for _, w := range []way{{l.redC, l.redB}, {l.blueA, l.blueB}, {l.gnvA, l.gnvB}} {
@@ -134,20 +135,27 @@ func tunnelFromGuest(t *testing.T, l *spoofLab) {
 	})
 }
 
-// patch connects the two bridges of a host, which are not connected, until the
-// test ends.
-func (l *testLab) patch(t *testing.T, host string) {
+// wayOutDevice is what wayOut adds to br-int.
+const wayOutDevice = "e2e-out"
+
+// wayOut connects br-int of a host with the underlay, with which it is not connected, until
+// the test ends: by a second interface on the host's link, whatever device has the TEP.
+func (l *testLab) wayOut(t *testing.T, host string) {
 	t.Helper()
-	l.vsctl(t, host,
-		"--", "add-port", lab.IntegrationBridge, "e2e-int", "--", "set", "interface", "e2e-int", "type=patch", "options:peer=e2e-phy",
-		"--", "add-port", lab.UnderlayBridge, "e2e-phy", "--", "set", "interface", "e2e-phy", "type=patch", "options:peer=e2e-int")
+	l.exec(t, host, "ip", "link", "add", "link", uplink, "name", wayOutDevice, "type", "macvlan", "mode", "private")
+	l.exec(t, host, "ip", "link", "set", wayOutDevice, "up")
+	l.vsctl(t, host, "add-port", lab.IntegrationBridge, wayOutDevice)
 	t.Cleanup(func() {
-		c := l.command(cleanupContext(t), "lab", "exec", host, "--", "ovs-vsctl", "--timeout=20", "del-port", "e2e-int", "--", "del-port", "e2e-phy")
-		if err := c.wait(); err != nil {
-			t.Error(err)
+		for _, argv := range [][]string{{"ovs-vsctl", "--timeout=20", "del-port", wayOutDevice}, {"ip", "link", "delete", wayOutDevice}} {
+			if err := l.command(cleanupContext(t), append([]string{"lab", "exec", host, "--"}, argv...)...).wait(); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 }
+
+// uplink is the host's end of its link in the underlay.
+const uplink = "uplink"
 
 // forgedOnUnderlay: somebody on the underlay sends host2 frames in tunnels.
 func forgedOnUnderlay(t *testing.T, l *spoofLab) {
@@ -177,7 +185,6 @@ func forgedOnUnderlay(t *testing.T, l *spoofLab) {
 		{"no key", "unknown-key", outer{tep1, tep2, "gre without key", 0}, let("gre", 0)},
 		{"unknown TEP", "unknown-tep", outer{stranger, tep2, "gre", 1000001}, "table=10,priority=200,reg1=1,actions=goto_table:60"},
 		{"unknown TEP with a peer's MAC", "unknown-tep", outer{station{tep1.mac, stranger.addr}, tep2, "gre", 1000001}, "table=10,priority=200,reg1=1,actions=goto_table:60"},
-		{"the host's own TEP", "unknown-tep", outer{station{stranger.mac, tep2.addr}, tep2, "gre", 1000001}, "table=10,priority=200,reg1=1,actions=goto_table:60"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -199,6 +206,9 @@ func forgedOnUnderlay(t *testing.T, l *spoofLab) {
 			t.Run("control", func(t *testing.T) { l.mustPass(t, "host2", c.control, marker, send, way{l.redA, l.redB}) })
 		})
 	}
+	t.Run("the host's own TEP", func(t *testing.T) {
+		forgedOwnTEP(t, l, wire, outer{station{stranger.mac, tep2.addr}, tep2, "gre", 1000001})
+	})
 	t.Run("a VLAN tag in the tunnel", func(t *testing.T) {
 		marker := t.Name() + ";"
 		frames := [][]byte{outer{tep1, tep2, "gre", 1000001}.around(t, experiment(l.redA.mac, l.redB.mac, 20, []byte(marker)))}
@@ -216,6 +226,61 @@ func forgedOnUnderlay(t *testing.T, l *spoofLab) {
 			flow := fmt.Sprintf("table=90,priority=300,reg1=1,reg0=%d,actions=load:1000001->NXM_NX_TUN_ID[],IN_PORT", red)
 			l.mustPass(t, "host2", flow, marker, send, way{l.redB, l.redC})
 		})
+	})
+}
+
+// forgedOwnTEP: frames in tunnels that say that host2 itself has sent them, and come from the
+// underlay. With the kernel's datapath they never reach the pipeline: the host's own IP stack
+// takes no packet from outside whose source is one of its own addresses (a martian). Where it
+// is told to (accept_local), and with the userspace datapath always, the pipeline drops them.
+func forgedOwnTEP(t *testing.T, l *spoofLab, wire *netdev.PacketConn, forged outer) {
+	const letAnyTEPPass = "table=10,priority=200,reg1=1,actions=goto_table:60"
+	asDropped := drop{"host2", "unknown-tep", "host host2"}
+	frames := func(t *testing.T) (marker string, send func()) {
+		marker = t.Name() + ";"
+		frames := [][]byte{
+			forged.around(t, udp(t, l.redA.station(), l.redB.station(), marker)),
+			forged.around(t, experiment(l.redA.mac, broadcast, 0, []byte(marker))),
+		}
+		return marker, func() { sendAll(t, wire, frames) }
+	}
+	if l.datapathType(t, "host2") == kernelDatapath {
+		t.Run("martian", func(t *testing.T) {
+			marker, send := frames(t)
+			l.mustDrop(t, asDropped, marker, 0, send, l.all()...)
+			// Not even a pipeline that lets every TEP pass is asked.
+			l.addForeign(t, "host2", letAnyTEPPass)
+			send()
+			if got := delivered(t, marker, l.all()...); got != "" {
+				t.Errorf("frames from the host's own TEP arrived:\n%s", got)
+			}
+		})
+		l.acceptLocal(t, "host2")
+	}
+	t.Run("dropped by the pipeline", func(t *testing.T) {
+		marker, send := frames(t)
+		l.mustDrop(t, asDropped, marker, 2, send, l.all()...)
+		t.Run("control", func(t *testing.T) { l.mustPass(t, "host2", letAnyTEPPass, marker, send, way{l.redA, l.redB}) })
+	})
+}
+
+// acceptLocal has a host's IP stack take packets from outside whose source is one of its own
+// addresses, until the test ends.
+func (l *testLab) acceptLocal(t *testing.T, host string) {
+	t.Helper()
+	set := func(value string) error {
+		ns := l.namespace(t, host)
+		defer ns.Close()
+		_, err := ns.SetSysctl("ipv4/conf/all/accept_local", value)
+		return err
+	}
+	if err := set("1"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := set("0"); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

@@ -68,17 +68,21 @@ var sentinels atomic.Uint64
 // flushRounds is how many sentinels complete a capture. The userspace datapath
 // works through the frames of one batch by flow, not in their order, so a frame
 // may overtake those in front of it once on each of the two hosts; a frame that
-// is sent when the one before has arrived is not in that one's batch.
+// is sent when the one before has arrived is not in that one's batch. On the kernel's
+// datapath it may overtake any number of them; see settle.
 const flushRounds = 3
 
 // flush sends sentinels from a guest to another one that it may reach, one when
-// the one before has arrived, and returns what arrived at the other one before
+// the one before has arrived, lets the lab settle before the last, and returns what arrived at the other one before
 // the last, the sentinels left out. What was sent on the same path before flush
 // was called, and was not dropped, is then among it.
 func (g *guest) flush(t *testing.T, to *guest) []netdev.Frame {
 	t.Helper()
 	var frames []netdev.Frame
-	for range flushRounds {
+	for round := range flushRounds {
+		if round == flushRounds-1 {
+			g.l.settle(t)
+		}
 		g.token = fmt.Appendf(nil, "e2e sentinel %d;", sentinels.Add(1))
 		sentinel := experiment(g.mac, to.mac, g.vlan, g.token)
 		g.send(t, sentinel)

@@ -373,11 +373,10 @@ func datapathIDTwice(t *testing.T, l *testLab) {
 // kill ends a daemon of a host as a crash does.
 func (l *testLab) kill(t *testing.T, host, program string) {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(l.m.Dir(l.name), "hosts", host, program+".pid"))
+	pid, err := l.daemonPID(host, program)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pid := int(number(t, strings.TrimSpace(string(b))))
 	if cmd, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err != nil || !strings.Contains(string(cmd), l.root) {
 		t.Fatalf("process %d is not the lab's %s: %q, %v", pid, program, cmd, err)
 	}

@@ -90,12 +90,14 @@ func mtuOf(t *testing.T, l *testLab, encap string, mtu int) {
 			t.Errorf("of an echo request of %d bytes to %v the guest's own stack should say \"message too long\", but: %v\n%s", mtu+1, to.Addr(), err, out)
 		}
 	}
-	for _, addr := range []netip.Addr{to.Addresses[0].Addr(), to.Addresses[1].Addr()} {
-		wire := l.underlay(t, "host1")
-		l.transfer(t, from.Host+"/"+netns(from), to.Host+"/"+netns(to), addr)
-		// Full packets, and whole ones.
-		if longest := longestPacket(t, l, wire, encap); longest != underlayMTU {
-			t.Errorf("the longest packet of TCP to %v on the underlay was %d bytes, want %d", addr, longest, underlayMTU)
+	for _, way := range [][2]lab.Attachment{{from, to}, {to, from}} {
+		for _, addr := range way[1].Addresses {
+			wire := l.underlay(t, "host1")
+			l.transfer(t, way[0].Host+"/"+netns(way[0]), way[1].Host+"/"+netns(way[1]), addr.Addr())
+			// Full packets, and whole ones.
+			if longest := longestPacket(t, l, wire, encap); longest != underlayMTU {
+				t.Errorf("the longest packet of TCP to %v on the underlay was %d bytes, want %d", addr, longest, underlayMTU)
+			}
 		}
 	}
 	t.Run("guests with a larger MTU", func(t *testing.T) { tooLargeMTU(t, l, encap, mtu) })

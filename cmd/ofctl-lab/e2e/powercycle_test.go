@@ -231,6 +231,7 @@ func (r *reuse) bound(t *testing.T, number int) {
 // to is what is captured.
 func (r *reuse) leaked(t *testing.T, number int) int {
 	t.Helper()
+	r.l.settle(t)
 	token := fmt.Appendf(nil, "e2e sentinel %d;", sentinels.Add(1))
 	frame := experiment([]byte{2, 0, 0, 0, 0, 1}, r.wire.mac, 0, token)
 	r.l.ofctl(t, "host2", "packet-out", lab.IntegrationBridge,

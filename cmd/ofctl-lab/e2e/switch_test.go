@@ -20,10 +20,12 @@ const foreignCookie = "0xe2e"
 
 // refreshCounters makes the flows' counters say what the datapath has counted by
 // now, and the datapath forward by the flows that there are now: what it has cached
-// is counted and forgotten. Left alone both follow within about a second.
+// is counted and forgotten. Left alone both follow within about a second. Upcalls that were
+// begun by other flows are waited for, since what they cache would be cached after that.
 // (revalidator/wait may end with a round that began before it was asked for.)
 func (l *testLab) refreshCounters(t *testing.T, host string) {
 	t.Helper()
+	l.settle(t)
 	l.exec(t, host, "ovs-appctl", "revalidator/purge")
 }
 
@@ -213,4 +215,24 @@ func modifying(messages map[string]int) map[string]int {
 		}
 	}
 	return n
+}
+
+// The datapath types of a bridge.
+const (
+	kernelDatapath    = "system"
+	userspaceDatapath = "netdev"
+)
+
+// datapathType is that of a host's br-int.
+func (l *testLab) datapathType(t *testing.T, host string) string {
+	t.Helper()
+	switch s := strings.Trim(l.vsctl(t, host, "get", "bridge", lab.IntegrationBridge, "datapath_type"), `"`); s {
+	case "", kernelDatapath:
+		return kernelDatapath
+	case userspaceDatapath:
+		return userspaceDatapath
+	default:
+		t.Fatalf("br-int of %s has the datapath type %q", host, s)
+		return ""
+	}
 }

@@ -67,6 +67,9 @@ type wireFrame struct {
 	// altered is what Open vSwitch may make of the frame, whatever its flows, before
 	// they see it; nil for nothing.
 	altered []byte
+	// cutOff: it says that it is IP, and is too short for the header. The kernel's tunnel
+	// devices drop such a frame, since they copy fields of that header into their own.
+	cutOff bool
 }
 
 // wireFrames are frames of all kinds that switches between guests usually change,
@@ -101,10 +104,10 @@ func wireFrames(src net.HardwareAddr, size int) []wireFrame {
 		{name: "from nobody", data: tagged(make(net.HardwareAddr, 6), other, "zero source")},
 		{name: "from a group", data: tagged(net.HardwareAddr{1, 0, 0, 0, 0, 9}, other, "group source")},
 		{name: "to its source", data: tagged(src, src, "to itself")},
-		{name: "IPv4 of 3 bytes", data: raw(other, src, eth(0x0800, []byte{0x45, 0, 0xff})...)},
+		{name: "IPv4 of 3 bytes", data: raw(other, src, eth(0x0800, []byte{0x45, 0, 0xff})...), cutOff: true},
 		{name: "IPv4 with a wrong checksum", data: raw(other, src, eth(0x0800, append([]byte{0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0xde, 0xad, 10, 1, 1, 1, 10, 1, 1, 2}, 0, 9, 0, 9, 0, 8, 0xbe, 0xef))...)},
 		{name: "IPv4 of TTL 0", data: raw(other, src, eth(0x0800, append([]byte{0x46, 0, 0, 28, 0, 0, 0, 0, 0, 1, 0, 0, 10, 1, 1, 1, 10, 1, 1, 2}, payload(8)...))...)},
-		{name: "IPv6 cut off", data: raw(other, src, eth(0x86dd, append([]byte{0x60, 0, 0, 0, 1, 0, 6, 64}, payload(20)...))...)},
+		{name: "IPv6 cut off", data: raw(other, src, eth(0x86dd, append([]byte{0x60, 0, 0, 0, 1, 0, 6, 64}, payload(20)...))...), cutOff: true},
 		{name: "ARP cut off", data: raw(broadcast, src, eth(0x0806, []byte{0, 1, 8, 0, 6, 4, 0, 1, 2})...)},
 		{name: "ARP for a known address", data: raw(broadcast, src, eth(0x0806, slices.Concat([]byte{0, 1, 8, 0, 6, 4, 0, 1}, src, []byte{10, 1, 1, 9}, make([]byte, 6), []byte{10, 1, 1, 1}, payload(18)))...)},
 		{name: "length longer than the frame", data: raw(other, src, eth(1000, payload(40))...)},
@@ -127,7 +130,8 @@ func wireFrames(src net.HardwareAddr, size int) []wireFrame {
 	return out
 }
 
-// untouched: every frame arrives as it was sent, in both directions.
+// untouched: every frame arrives as it was sent, in both directions. What a tunnel device of
+// the kernel drops is the exception: it does not arrive, and never otherwise than it was sent.
 func untouched(t *testing.T, l *wireLab, wire string) {
 	ends := l.ends[wire]
 	room := map[string]int{"cable1": 1450, "patch": 1450, "cable2": 1442, "cable3": 1442}[wire]
@@ -136,8 +140,13 @@ func untouched(t *testing.T, l *wireLab, wire string) {
 			t.Errorf("the MTU of %s is %d, want %d", e.port, got, room)
 		}
 	}
+	throughTunnelDevice := ends[0].host != ends[1].host && l.datapathType(t, ends[0].host) == kernelDatapath
 	for _, way := range []way{{ends[0], ends[1]}, {ends[1], ends[0]}} {
 		for _, f := range wireFrames(way.from.mac, room) {
+			if f.cutOff && throughTunnelDevice {
+				way.neverAltered(t, wire, f)
+				continue
+			}
 			got, err := way.carry(t, f.data)
 			if err != nil {
 				t.Errorf("%s: %s from %s has not arrived at %s: %v", wire, f.name, way.from.port, way.to.port, err)
@@ -146,6 +155,23 @@ func untouched(t *testing.T, l *wireLab, wire string) {
 			}
 		}
 	}
+}
+
+// neverAltered: a frame that the kernel's tunnel device may drop is dropped, or arrives as it
+// was sent.
+func (w way) neverAltered(t *testing.T, wire string, f wireFrame) {
+	t.Helper()
+	w.from.send(t, f.data)
+	arrived := 0
+	for _, got := range w.from.flush(t, w.to) {
+		switch {
+		case bytes.Equal(got.Data, f.data):
+			arrived++
+		case !bytes.Equal(got.Data, w.to.last): // a copy of the frame before
+			t.Errorf("%s: after %s from %s has arrived at %s\n% x", wire, f.name, w.from.port, w.to.port, got.Data)
+		}
+	}
+	t.Logf("%s: %d of 1 %s from %s has arrived at %s", wire, arrived, f.name, w.from.port, w.to.port)
 }
 
 // carry sends a frame and returns what arrives next at the other end, copies of
