@@ -194,8 +194,11 @@ func (r *rig) show(host, tep string, ports ...plugged) {
 		r.Fatal(err)
 	}
 	f := &ovsdb.Facts{
-		Identity:   ovsdb.Identity{Host: host, TEP: netip.MustParseAddr(tep), Version: "3.1.0", Peer: "test"},
-		Bridge:     ovsdb.BridgeFacts{Present: true, Name: "br-int", FailMode: "secure", Protocols: []string{"OpenFlow13"}},
+		Identity: ovsdb.Identity{Host: host, TEP: netip.MustParseAddr(tep), Version: "3.1.0", Peer: "test"},
+		Bridge: ovsdb.BridgeFacts{
+			Present: true, Name: "br-int", DatapathID: 1, DatapathType: "netdev", Intended: "netdev",
+			FailMode: "secure", Protocols: []string{"OpenFlow13"},
+		},
 		Interfaces: map[uuid.UUID]ovsdb.Interface{},
 	}
 	add := func(i ovsdb.Interface) { f.Interfaces[i.UUID] = i }

@@ -297,7 +297,14 @@ func (l *testLab) portNumbers(t *testing.T, host string) map[string]int {
 // restartVSwitchd kills a host's ovs-vswitchd and starts it with the same command.
 func (l *testLab) restartVSwitchd(t *testing.T, host string) {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(l.m.Dir(l.name), "hosts", host, "ovs-vswitchd.pid"))
+	l.exec(t, host, l.killDaemon(t, host, "ovs-vswitchd")...)
+}
+
+// killDaemon kills a daemon of a host's Open vSwitch, and gives the command by which it
+// was started.
+func (l *testLab) killDaemon(t *testing.T, host, program string) []string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(l.m.Dir(l.name), "hosts", host, program+".pid"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,15 +318,15 @@ func (l *testLab) restartVSwitchd(t *testing.T, host string) {
 		t.Fatal(err)
 	}
 	argv := strings.Split(strings.TrimRight(string(cmdline), "\x00"), "\x00")
-	if !strings.Contains(argv[0], "ovs-vswitchd") {
+	if !strings.Contains(argv[0], program) {
 		t.Fatalf("process %d is %q", pid, argv)
 	}
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "ovs-vswitchd has ended", func() bool {
+	eventually(t, program+" has ended", func() bool {
 		_, err := os.ReadFile(filepath.Join(dir, "cmdline"))
 		return err != nil
 	})
-	l.exec(t, host, argv...)
+	return argv
 }
