@@ -60,12 +60,15 @@ func TestDatabaseRestart(t *testing.T) {
 func (l *testLab) restart(t *testing.T, host string, daemons []string) {
 	t.Helper()
 	before := l.hostState(t, host)
-	commands := map[string][]string{}
+	commands, killed := map[string][]string{}, map[string]int{}
 	for _, program := range daemons {
+		killed[program] = l.daemon(t, host, program)
 		commands[program] = l.killDaemon(t, host, program)
 	}
 	for _, program := range daemons {
-		l.exec(t, host, commands[program]...)
+		// In the background: ovs-vswitchd is ready only when there is a database.
+		l.exec(t, host, append([]string{"sh", "-c", `"$@" >/dev/null 2>&1 &`, "sh"}, commands[program]...)...)
+		eventually(t, program+" has started", func() bool { return l.daemon(t, host, program) != killed[program] })
 	}
 	_, database := commands["ovsdb-server"]
 	_, vswitchd := commands["ovs-vswitchd"]

@@ -300,9 +300,8 @@ func (l *testLab) restartVSwitchd(t *testing.T, host string) {
 	l.exec(t, host, l.killDaemon(t, host, "ovs-vswitchd")...)
 }
 
-// killDaemon kills a daemon of a host's Open vSwitch, and gives the command by which it
-// was started.
-func (l *testLab) killDaemon(t *testing.T, host, program string) []string {
+// daemon is the number of the process that a host's Open vSwitch has, or had, as program.
+func (l *testLab) daemon(t *testing.T, host, program string) int {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(l.m.Dir(l.name), "hosts", host, program+".pid"))
 	if err != nil {
@@ -312,6 +311,14 @@ func (l *testLab) killDaemon(t *testing.T, host, program string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return pid
+}
+
+// killDaemon kills a daemon of a host's Open vSwitch, and gives the command by which it
+// was started.
+func (l *testLab) killDaemon(t *testing.T, host, program string) []string {
+	t.Helper()
+	pid := l.daemon(t, host, program)
 	dir := fmt.Sprintf("/proc/%d", pid)
 	cmdline, err := os.ReadFile(filepath.Join(dir, "cmdline"))
 	if err != nil {
