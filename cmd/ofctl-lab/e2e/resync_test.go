@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/netip"
 	"os"
@@ -300,10 +302,14 @@ func (l *testLab) restartVSwitchd(t *testing.T, host string) {
 	l.exec(t, host, l.killDaemon(t, host, "ovs-vswitchd")...)
 }
 
-// daemon is the number of the process that a host's Open vSwitch has, or had, as program.
+// daemon is the number of the process that a host's Open vSwitch has, or had, as program;
+// 0 for a moment while another is being started.
 func (l *testLab) daemon(t *testing.T, host, program string) int {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(l.m.Dir(l.name), "hosts", host, program+".pid"))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(b) == 0 {
+		return 0
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
