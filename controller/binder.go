@@ -69,15 +69,39 @@ type observation struct {
 	valid   bool
 }
 
-// observe reads TEP and tunnel ports off the facts.
-func observe(f *ovsdb.Facts) observation {
+// observe reads TEP and tunnel ports off the facts. A tunnel port whose number is not known
+// yet keeps the one that it had.
+func (b *binder) observe(f *ovsdb.Facts) observation {
 	o := observation{tep: f.TEP, valid: true}
 	for _, i := range f.Interfaces {
-		if e, ok := tunnelEncap(i); ok {
+		e, numbered := tunnelEncap(i)
+		switch {
+		case e == 0 || i.Error != "":
+		case numbered && reported(f):
 			o.tunnels[e] = i.OFPort
+		default:
+			o.tunnels[e] = b.seen.tunnels[e]
 		}
 	}
 	return o
+}
+
+// reported says whether ovs-vswitchd has said, since the host's ovsdb-server was started,
+// that it runs the bridge. Until then the numbers in the database are those of before, and
+// nothing follows from them.
+func reported(f *ovsdb.Facts) bool { return !f.Bridge.Present || f.Bridge.DatapathID != 0 }
+
+// remembered are the rows that are bound and still there, as they were: numbers are not
+// known now, but which rows there are is.
+func (b *binder) remembered(f *ovsdb.Facts) []row {
+	var out []row
+	for iface, was := range b.bound {
+		if i, shown := f.Interfaces[iface]; shown && i.IfaceID == was.ifaceID {
+			out = append(out, was)
+		}
+	}
+	sortRows(out)
+	return out
 }
 
 func newBinder(h *host, e *engine, placed func(context.Context), settled func()) *binder {
@@ -159,6 +183,9 @@ func (b *binder) reconcile(ctx context.Context) {
 	}
 	b.early.confirm(facts)
 	shown := rows(facts, &b.early)
+	if !reported(facts) {
+		shown = b.remembered(facts)
+	}
 	b.forget(facts)
 	synced := b.h.sync.Load().revision()
 	for port, q := range b.quarantine {
@@ -166,10 +193,10 @@ func (b *binder) reconcile(ctx context.Context) {
 			delete(b.quarantine, port)
 		}
 	}
-	obs := observe(facts)
+	obs := b.observe(facts)
 	unbind, bind := b.difference(shown)
 	if obs == b.seen && len(unbind) == 0 && len(bind) == 0 {
-		b.pictured(ctx)
+		b.pictured(ctx, facts)
 		return
 	}
 	o := b.engine.observed(ctx, func(t *topo.Txn) error {
@@ -198,7 +225,7 @@ func (b *binder) reconcile(ctx context.Context) {
 	for _, r := range bind {
 		b.bound[r.iface] = r
 	}
-	b.pictured(ctx)
+	b.pictured(ctx, facts)
 	// A number freed in this round may be wanted by a row of this round. The
 	// worker rings when it has confirmed; ring here too in case it was faster.
 	if len(unbind) > 0 {
@@ -250,8 +277,10 @@ func (b *binder) forget(f *ovsdb.Facts) {
 	})
 }
 
-func (b *binder) pictured(ctx context.Context) {
-	if !b.shown {
+// pictured notes that the host's first facts are committed, if they say which ports there
+// are: without that every port would look unplugged to the worker.
+func (b *binder) pictured(ctx context.Context, f *ovsdb.Facts) {
+	if !b.shown && reported(f) {
 		b.shown = true
 		b.placed(ctx)
 		close(b.h.pictured)

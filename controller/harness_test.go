@@ -57,6 +57,9 @@ type rig struct {
 	c      *Controller
 	client *api.Client
 	stop   func()
+	// mute says that the hosts that are shown have an ovs-vswitchd that has not yet said
+	// that it runs the bridge.
+	mute bool
 	// databases are those of the hosts that were shown.
 	databases map[string]*hostDatabase
 }
@@ -194,9 +197,15 @@ func (r *rig) show(host, tep string, ports ...plugged) {
 		r.Fatal(err)
 	}
 	f := &ovsdb.Facts{
-		Identity:   ovsdb.Identity{Host: host, TEP: netip.MustParseAddr(tep), Version: "3.1.0", Peer: "test"},
-		Bridge:     ovsdb.BridgeFacts{Present: true, Name: "br-int", FailMode: "secure", Protocols: []string{"OpenFlow13"}},
+		Identity: ovsdb.Identity{Host: host, TEP: netip.MustParseAddr(tep), Version: "3.1.0", Peer: "test"},
+		Bridge: ovsdb.BridgeFacts{
+			Present: true, Name: "br-int", DatapathID: 1, DatapathType: "netdev", Intended: "netdev",
+			FailMode: "secure", Protocols: []string{"OpenFlow13"},
+		},
 		Interfaces: map[uuid.UUID]ovsdb.Interface{},
+	}
+	if r.mute {
+		f.Bridge.DatapathID = 0
 	}
 	add := func(i ovsdb.Interface) { f.Interfaces[i.UUID] = i }
 	for n, typ := range []string{"gre", "vxlan", "geneve"} {

@@ -107,7 +107,7 @@ func gauge(name, help string, labels ...string) *prometheus.Desc {
 }
 
 // descs are the gauges.
-func descs() (d struct{ revision, settled, objects, ports, unclaimed, learned, atLimit, connected, hostRevision, hostEntries, hostReady *prometheus.Desc }) {
+func descs() (d struct{ revision, settled, objects, ports, unclaimed, learned, atLimit, connected, hostRevision, hostEntries, hostReady, hostFallback *prometheus.Desc }) {
 	d.revision = gauge("overlay_revision", "Newest revision of the overlay.")
 	d.settled = gauge("settled", "1 when switches that forwarded before the start may be changed.")
 	d.objects = gauge("overlay_objects", "Objects in the overlay, by kind.", "kind")
@@ -119,6 +119,7 @@ func descs() (d struct{ revision, settled, objects, ports, unclaimed, learned, a
 	d.hostRevision = gauge("host_revision", "Newest revision that the host's switch confirmed.", "host")
 	d.hostEntries = gauge("host_entries", "Entries of ours in the host's switch, by kind (flow, group, meter).", "host", "kind")
 	d.hostReady = gauge("host_ready", "1 when the host is connected, right and up to date.", "host")
+	d.hostFallback = gauge("host_datapath_fallback", "1 when the host's bridge has the userspace datapath although the kernel's was intended.", "host")
 	return d
 }
 
@@ -155,6 +156,7 @@ func (k collector) Collect(ch chan<- prometheus.Metric) {
 		set(d.hostEntries, float64(st.Groups), h.Name, "group")
 		set(d.hostEntries, float64(st.Meters), h.Name, "meter")
 		set(d.hostReady, number(st.Ready), h.Name)
+		set(d.hostFallback, number(fellBack(st.Bridge)), h.Name)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -115,7 +116,7 @@ func (c *Controller) serveHost(ctx context.Context, h *host, s *ovsdb.Session) {
 // says that it is another host's.
 func (c *Controller) followFacts(ctx context.Context, h *host, s *ovsdb.Session) error {
 	for ended := false; ; {
-		f := s.Facts()
+		f := s.Facts().WithLinksOf(h.facts.Load())
 		if f.Host != h.name || f.Problem != "" {
 			return fmt.Errorf("the host is not %s any more (it calls itself %q; %s): it has to connect again", h.name, f.Host, f.Problem)
 		}
@@ -196,20 +197,20 @@ func (c *Controller) bridgeSpec(h *host, f *ovsdb.Facts) (ovsdb.BridgeSpec, bool
 	}
 	spec := ovsdb.BridgeSpec{DatapathType: c.cfg.DatapathType, DatapathID: datapathID(th.UUID), Controller: f.Controller}
 	for _, e := range m.Encaps() {
-		spec.Tunnels = append(spec.Tunnels, c.tunnel(e))
+		spec.Tunnels = append(spec.Tunnels, c.tunnel(e, f.TEP))
 	}
 	return spec, true
 }
 
-// tunnel is the tunnel port of an encapsulation.
-func (c *Controller) tunnel(e topo.Encap) ovsdb.Tunnel {
+// tunnel is the tunnel port of an encapsulation on a host with that tunnel endpoint.
+func (c *Controller) tunnel(e topo.Encap, tep netip.Addr) ovsdb.Tunnel {
 	switch e {
 	case topo.VXLAN:
 		return ovsdb.Tunnel{Name: tunnelName(e), Type: ovsdb.TunnelVXLAN, DstPort: c.cfg.VXLANPort}
 	case topo.Geneve:
 		return ovsdb.Tunnel{Name: tunnelName(e), Type: ovsdb.TunnelGeneve, DstPort: c.cfg.GenevePort}
 	default:
-		return ovsdb.Tunnel{Name: tunnelName(e), Type: ovsdb.TunnelGRE}
+		return ovsdb.Tunnel{Name: tunnelName(e), Type: ovsdb.GREOver(tep)}
 	}
 }
 
@@ -219,7 +220,8 @@ func tunnelName(e topo.Encap) string { return "ofctl-" + e.String() + "0" }
 // tunnelEncap is the encapsulation whose tunnel port i is.
 func tunnelEncap(i ovsdb.Interface) (topo.Encap, bool) {
 	for e := topo.GRE; e <= topo.Geneve; e++ {
-		if i.Type == e.String() && i.Name == tunnelName(e) && strings.EqualFold(i.Options["key"], "flow") {
+		typ := i.Type == e.String() || e == topo.GRE && i.Type == string(ovsdb.TunnelIP6GRE)
+		if typ && i.Name == tunnelName(e) && strings.EqualFold(i.Options["key"], "flow") {
 			return e, i.OFPort > 0
 		}
 	}

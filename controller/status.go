@@ -2,7 +2,6 @@ package controller
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -88,6 +87,8 @@ func (v *view) portStatus(p *topo.Port) api.PortStatus {
 	case h.holds(i.Name):
 		st.HeldDown = v.heldBecause(p)
 		st.State, st.Message = api.StateBinding, "held down: "+st.HeldDown
+	case i.LinkState == "":
+		st.State, st.Message = api.StateBinding, fmt.Sprintf("the switch of %s has not yet said whether interface %s has a link", b.Host, i.Name)
 	case i.LinkState != "up" && i.AdminState == "down":
 		st.State = api.StateBinding
 		st.Message = fmt.Sprintf("interface %s is down on %s, and not because of this controller: ip link set %[1]s up", i.Name, b.Host)
@@ -206,75 +207,6 @@ func (s sessionState) api() api.SessionStatus {
 		t := s.since.UTC().Truncate(time.Millisecond)
 		out.Since = &t
 	}
-	return out
-}
-
-// hostStatus is the live state of a host.
-func (v *view) hostStatus(th *topo.Host) api.HostStatus {
-	h := v.host(th.Name)
-	st := api.HostStatus{
-		OVSDB: h.db.api(), OpenFlow: h.of.api(),
-		Revision: h.sync.revision(), Flows: h.sync.flows, Groups: h.sync.groups, Meters: h.sync.meters,
-		Drift: h.sync.drift, LastError: h.sync.err, Problems: slices.Clone(h.problems),
-	}
-	if !h.sync.at.IsZero() {
-		t := h.sync.at.UTC().Truncate(time.Millisecond)
-		st.LastSync = &t
-	}
-	if h.facts != nil {
-		st.OVS = h.facts.Version
-		st.Bridge = bridgeStatus(th, h.facts)
-		st.Ports = len(rows(h.facts, nil))
-		st.Problems = append(st.Problems, bridgeProblems(h.facts)...)
-	}
-	for _, p := range v.model.HostProblems() {
-		if p.Object == topo.KindHost+" "+th.Name {
-			st.Problems = append(st.Problems, p.Error())
-		}
-	}
-	st.Problems = append(st.Problems, h.sync.conflicts...)
-	if h.sync.waiting != "" {
-		st.Problems = append(st.Problems, h.sync.waiting)
-	}
-	st.Ready = h.db.connected && h.of.connected && h.sync.err == "" && len(st.Problems) == 0 && h.sync.revision() >= v.model.Revision()
-	st.Problems = append(st.Problems, h.refused...)
-	return st
-}
-
-func bridgeStatus(th *topo.Host, f *ovsdb.Facts) *api.BridgeStatus {
-	if !f.Bridge.Present {
-		return nil
-	}
-	b := &api.BridgeStatus{
-		Name: f.Bridge.Name, DatapathID: fmt.Sprintf("%016x", f.Bridge.DatapathID), DatapathType: f.Bridge.DatapathType,
-		FailMode: f.Bridge.FailMode, Protocols: f.Bridge.Protocols,
-	}
-	if b.DatapathType == "" {
-		b.DatapathType = "system"
-	}
-	for e := topo.GRE; e <= topo.Geneve; e++ {
-		if n := th.Tunnel(e); n != 0 {
-			if b.Tunnels == nil {
-				b.Tunnels = map[string]uint32{}
-			}
-			b.Tunnels[e.String()] = n
-		}
-	}
-	return b
-}
-
-// bridgeProblems is what is wrong with a bridge as read back.
-func bridgeProblems(f *ovsdb.Facts) []string {
-	var out []string
-	if f.Bridge.Present && f.Bridge.FailMode != "secure" {
-		out = append(out, fmt.Sprintf("bridge %s has fail_mode %q: without its controller it would forward everything everywhere; it is being set to secure", f.Bridge.Name, f.Bridge.FailMode))
-	}
-	for _, i := range f.Interfaces {
-		if i.Error != "" {
-			out = append(out, fmt.Sprintf("interface %s: %s", i.Name, i.Error))
-		}
-	}
-	slices.Sort(out)
 	return out
 }
 

@@ -90,7 +90,7 @@ func describeHost(t *tables, h *api.Host) {
 			tunnels = append(tunnels, fmt.Sprintf("%s on port %d", e, n))
 		}
 		slices.Sort(tunnels)
-		t.fields("Bridge", b.Name, "Datapath id", b.DatapathID, "Datapath type", b.DatapathType,
+		t.fields("Bridge", b.Name, "Datapath id", b.DatapathID, "Datapath type", datapathText(*b), "Fall-back because", b.DatapathFallback,
 			"Fail mode", b.FailMode, "Protocols", strings.Join(b.Protocols, ", "), "Tunnels", strings.Join(tunnels, ", "))
 	}
 	problems(t, s.Problems)

@@ -36,6 +36,7 @@ func newDoctor(a *app) *cobra.Command {
 		Long: `Check this host, and say how to repair what is wrong: is Open vSwitch there and
 which datapath can it use, has the host joined and are its connections up, is the
 bridge such that a lost controller cannot turn it into a leak (fail_mode=secure),
+does it run on the datapath that was intended, is there a way to each other host,
 is the tunnel endpoint on this host and its MTU large enough, is a UDP port of a
 tunnel taken, and are checksum offloads off where the userspace datapath needs it.
 
@@ -122,7 +123,9 @@ func (c *checkup) run(ctx context.Context) {
 	if !c.checkBridge(ctx) {
 		return
 	}
+	c.checkDatapathType(ctx)
 	c.checkInterfaces(ctx)
+	c.checkPeers(ctx)
 	c.checkOffloads(ctx)
 }
 
@@ -186,6 +189,9 @@ func (c *checkup) checkJoined(ctx context.Context) {
 		c.fail("ovsdb", "not connected to the controller at "+target+": "+errText, "is ofctl-lab controller running there, and does a firewall let its OVSDB port through?\nofctl-lab get hosts   (on the controller's machine)")
 	default:
 		c.ok("ovsdb", "connected to %s", target)
+	}
+	if target != "" {
+		c.checkManager(ctx, target)
 	}
 }
 

@@ -197,11 +197,22 @@ func hostTable(t *tables, f format, hosts []api.Host) {
 			if s.Bridge != nil {
 				b = *s.Bridge
 			}
-			row = slices.Insert(row, 8, strconv.Itoa(s.Groups), utoa(s.Drift), s.OVS, b.DatapathType, b.DatapathID, s.OpenFlow.Peer)
+			row = slices.Insert(row, 8, strconv.Itoa(s.Groups), utoa(s.Drift), s.OVS, datapathText(b), b.DatapathID, s.OpenFlow.Peer)
 		}
 		rows = append(rows, row)
 	}
 	t.table(heading, rows)
+}
+
+// datapathText is the datapath type of a bridge, with what was intended if that is another.
+func datapathText(b api.BridgeStatus) string {
+	switch {
+	case b.DatapathType == "netdev" && b.DatapathFallback != "":
+		return b.DatapathType + " (fall-back)"
+	case b.DatapathType == "netdev" && b.DatapathIntended == "system":
+		return b.DatapathType + " (system intended)"
+	}
+	return b.DatapathType
 }
 
 func tenantTable(t *tables, f format, tenants []api.Tenant) {

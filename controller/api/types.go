@@ -214,12 +214,14 @@ type SessionStatus struct {
 
 // BridgeStatus is the integration bridge as read back from a host.
 type BridgeStatus struct {
-	Name         string            `json:"name" doc:"Name of the bridge"`
-	DatapathID   string            `json:"datapath_id" doc:"OpenFlow datapath id, 16 hexadecimal digits"`
-	DatapathType string            `json:"datapath_type" doc:"system or netdev"`
-	FailMode     string            `json:"fail_mode" doc:"secure is required: a bridge that lost its controller must not become a learning switch"`
-	Protocols    []string          `json:"protocols" doc:"OpenFlow versions offered"`
-	Tunnels      map[string]uint32 `json:"tunnels,omitempty" doc:"OpenFlow port number of the tunnel port, by encapsulation"`
+	Name             string            `json:"name" doc:"Name of the bridge"`
+	DatapathID       string            `json:"datapath_id" doc:"OpenFlow datapath id, 16 hexadecimal digits"`
+	DatapathType     string            `json:"datapath_type" doc:"system or netdev"`
+	DatapathIntended string            `json:"datapath_intended,omitempty" doc:"Datapath type that was asked for or, if none was, that the bridge was made with"`
+	DatapathFallback string            `json:"datapath_fallback,omitempty" doc:"Why the datapath type is netdev although system was intended"`
+	FailMode         string            `json:"fail_mode" doc:"secure is required: a bridge that lost its controller must not become a learning switch"`
+	Protocols        []string          `json:"protocols" doc:"OpenFlow versions offered"`
+	Tunnels          map[string]uint32 `json:"tunnels,omitempty" doc:"OpenFlow port number of the tunnel port, by encapsulation"`
 }
 
 // UnclaimedInterface is an interface on an integration bridge whose iface-id no

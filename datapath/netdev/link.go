@@ -201,6 +201,9 @@ func prefix(n *net.IPNet) netip.Prefix {
 // ErrNoLink says that there is no interface of that name.
 var ErrNoLink = errors.New("no such interface")
 
+// ErrNoRoute says that no route leads to an address.
+var ErrNoRoute = errors.New("no route")
+
 func (ns *Namespace) link(dev string) (netlink.Link, error) {
 	if err := CheckInterfaceName(dev); err != nil {
 		return nil, ns.wrap("look up", "", err)

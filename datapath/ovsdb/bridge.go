@@ -16,8 +16,8 @@ import (
 // does not name is not touched: ports of others, and other bridges.
 type BridgeSpec struct {
 	// DatapathType is "system", "netdev", or "" to let the host decide: a bridge
-	// that runs keeps its type; a new one gets "system" where that works and
-	// "netdev" (in user space) where it does not.
+	// that exists keeps its type, whether it runs or not; a new one gets "system"
+	// where that works and "netdev" (in user space) where it does not.
 	DatapathType string
 	// DatapathID is the id by which the bridge's OpenFlow session is known. Not 0.
 	DatapathID uint64
@@ -29,53 +29,6 @@ type BridgeSpec struct {
 	InactivityProbe time.Duration
 	// Tunnels are all tunnel ports of ours; one that is not here is removed.
 	Tunnels []Tunnel
-}
-
-// TunnelType is an encapsulation, as the type of an interface.
-type TunnelType string
-
-// The encapsulations.
-const (
-	TunnelGRE    TunnelType = "gre"    // RFC 2890, IP protocol 47
-	TunnelVXLAN  TunnelType = "vxlan"  // RFC 7348, UDP port 4789
-	TunnelGeneve TunnelType = "geneve" // RFC 8926, UDP port 6081
-)
-
-// defaultPort is the encapsulation's own UDP destination port, 0 for GRE.
-func (t TunnelType) defaultPort() uint16 {
-	switch t {
-	case TunnelVXLAN:
-		return 4789
-	case TunnelGeneve:
-		return 6081
-	default:
-		return 0
-	}
-}
-
-// Tunnel is a flow-based tunnel port: key and remote address are set per packet
-// by the flows (options:key=flow, options:remote_ip=flow).
-type Tunnel struct {
-	Name string // of port and interface, at most 15 bytes, e.g. ofctl-gre0
-	Type TunnelType
-	// DstPort is the UDP destination port; 0 is the encapsulation's own, and the
-	// only value for GRE.
-	DstPort uint16
-}
-
-func (t Tunnel) port() uint16 {
-	if t.DstPort != 0 {
-		return t.DstPort
-	}
-	return t.Type.defaultPort()
-}
-
-func (t Tunnel) options() map[string]string {
-	options := map[string]string{"remote_ip": "flow", "key": "flow"}
-	if t.port() != t.Type.defaultPort() {
-		options["dst_port"] = strconv.Itoa(int(t.port()))
-	}
-	return options
 }
 
 // maxInterfaceName is IFNAMSIZ - 1.
@@ -98,15 +51,17 @@ func (spec BridgeSpec) validate() error {
 	names, ports := map[string]bool{}, map[uint16]string{}
 	for _, t := range spec.Tunnels {
 		switch {
-		case t.Type != TunnelGRE && t.Type != TunnelVXLAN && t.Type != TunnelGeneve:
-			return fmt.Errorf("tunnel port %s: type %q is none of gre, vxlan and geneve", t.Name, t.Type)
+		case t.Type != TunnelGRE && t.Type != TunnelIP6GRE && t.Type != TunnelVXLAN && t.Type != TunnelGeneve:
+			return fmt.Errorf("tunnel port %s: type %q is none of gre, ip6gre, vxlan and geneve", t.Name, t.Type)
 		case t.Name == "" || len(t.Name) > maxInterfaceName || strings.ContainsAny(t.Name, "/ \t\n"):
 			return fmt.Errorf("tunnel port %q: a name has 1 to %d bytes and neither slash nor space", t.Name, maxInterfaceName)
 		case names[t.Name]:
 			return fmt.Errorf("tunnel port %s is there twice", t.Name)
-		case t.Type == TunnelGRE && t.DstPort != 0:
+		case t.Type.gre() && t.DstPort != 0:
 			return fmt.Errorf("tunnel port %s: GRE has no UDP port", t.Name)
-		case ports[t.port()] != "": // GRE's port is 0: one GRE port, too
+		case ports[t.port()] != "" && t.Type.gre():
+			return fmt.Errorf("tunnel ports %s and %s both want GRE", ports[t.port()], t.Name)
+		case ports[t.port()] != "":
 			return fmt.Errorf("tunnel ports %s and %s both want UDP port %d", ports[t.port()], t.Name, t.port())
 		}
 		names[t.Name], ports[t.port()] = true, t.Name
@@ -134,17 +89,16 @@ type plan struct {
 	*picture
 	spec   BridgeSpec
 	bridge string // name
-	// datapathType is what the bridge's is to be; "" leaves it.
-	datapathType string
-	ops          []ovsdb.Operation
+	want   datapathWish
+	ops    []ovsdb.Operation
 }
 
 // The names by which rows that one transaction inserts refer to each other.
 const newBridge = "new_bridge"
 
 // makePlan says what to do, nothing when all is right, or what stands in the way.
-func makePlan(p *picture, spec BridgeSpec, bridge, datapathType string) ([]ovsdb.Operation, error) {
-	pl := &plan{picture: p, spec: spec, bridge: bridge, datapathType: datapathType}
+func makePlan(p *picture, spec BridgeSpec, bridge string, want datapathWish) ([]ovsdb.Operation, error) {
+	pl := &plan{picture: p, spec: spec, bridge: bridge, want: want}
 	if err := pl.clashes(); err != nil {
 		return nil, err
 	}
@@ -206,9 +160,7 @@ func (pl *plan) create() ([]ovsdb.Operation, error) {
 // bridgeColumns puts the bridge's columns that are not right into row.
 func (pl *plan) bridgeColumns(row ovsdb.Row) {
 	have := pl.picture.bridge
-	if pl.datapathType != "" && pl.datapathType != orSystem(have.DatapathType) {
-		row["datapath_type"] = pl.datapathType
-	}
+	pl.datapath(row)
 	if value(have.FailMode) != "secure" {
 		row["fail_mode"] = "secure"
 	}
@@ -224,14 +176,6 @@ func (pl *plan) bridgeColumns(row ovsdb.Row) {
 	if !maps.Equal(config, have.OtherConfig) {
 		row["other_config"] = stringMap(config)
 	}
-}
-
-// orSystem is the datapath type that an empty one stands for.
-func orSystem(datapathType string) string {
-	if datapathType == "" {
-		return "system"
-	}
-	return datapathType
 }
 
 // controllers plans the one Controller row, and puts the column of that name
@@ -298,59 +242,6 @@ func (pl *plan) controllerColumns(have *controllerRow, row ovsdb.Row) {
 	}
 }
 
-// tunnels plans the tunnel ports: rows to insert and change are added to the
-// plan; added and removed are the ports by which the bridge's set changes.
-func (pl *plan) tunnels() (added, removed []string, err error) {
-	want := map[string]Tunnel{}
-	for _, t := range pl.spec.Tunnels {
-		want[t.Name] = t
-	}
-	have := map[string]*interfaceRow{}
-	for _, id := range pl.picture.bridge.Ports {
-		port := pl.ports[id]
-		if port == nil {
-			continue
-		}
-		for _, id := range port.Interfaces {
-			i := pl.interfaces[id]
-			if i == nil {
-				continue
-			}
-			have[i.Name] = i
-			if _, ok := want[i.Name]; !ok && i.ExternalIDs[externalIDOwner] == ownsTunnel {
-				removed = append(removed, port.UUID)
-			}
-		}
-	}
-	for _, t := range pl.spec.Tunnels {
-		i := have[t.Name]
-		if i == nil {
-			added = append(added, pl.addPort(t.Name, ovsdb.Row{
-				"type": string(t.Type), "options": stringMap(t.options()), "external_ids": withOwner(nil, ownsTunnel),
-			}))
-			continue
-		}
-		row := ovsdb.Row{}
-		if i.Type != string(t.Type) {
-			row["type"] = string(t.Type)
-		}
-		if !maps.Equal(i.Options, t.options()) {
-			row["options"] = stringMap(t.options())
-		}
-		if i.ExternalIDs[externalIDOwner] != ownsTunnel {
-			if len(row) > 0 {
-				return nil, nil, fmt.Errorf("port %s of bridge %s is not ours and something else (type %q, options %v); remove it or give the tunnel port another name",
-					t.Name, pl.bridge, i.Type, i.Options)
-			}
-			row["external_ids"] = withOwner(i.ExternalIDs, ownsTunnel)
-		}
-		if len(row) > 0 {
-			pl.add(ovsdb.Operation{Op: ovsdb.OperationUpdate, Table: tableInterface, Where: byUUID(i.UUID), Row: row})
-		}
-	}
-	return added, removed, nil
-}
-
 // addPort plans a port with one interface and gives the port's name for rows of
 // the same transaction.
 func (pl *plan) addPort(name string, columns ovsdb.Row) string {
@@ -363,59 +254,6 @@ func (pl *plan) addPort(name string, columns ovsdb.Row) string {
 		Row: ovsdb.Row{"name": name, "interfaces": uuidSet([]string{iface})},
 	})
 	return port
-}
-
-// clashes looks for what others have that ours cannot live beside.
-func (pl *plan) clashes() error {
-	for _, b := range pl.bridges {
-		for _, i := range pl.bridgeInterfaces(b) {
-			if b == pl.picture.bridge && i.Name == pl.bridge {
-				continue
-			}
-			if i.Name == pl.bridge {
-				return fmt.Errorf("bridge %s cannot be made: a port of bridge %s has that name", pl.bridge, b.Name)
-			}
-			for _, t := range pl.spec.Tunnels {
-				if err := pl.tunnelClash(t, b, i); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// tunnelClash says whether the tunnel port t can be beside interface i of bridge b.
-func (pl *plan) tunnelClash(t Tunnel, b *bridgeRow, i *interfaceRow) error {
-	if b == pl.picture.bridge && (i.Name == t.Name || i.ExternalIDs[externalIDOwner] == ownsTunnel) {
-		return nil // it is t, or is about to be changed or removed
-	}
-	if i.Name == t.Name {
-		return fmt.Errorf("tunnel port %s cannot be made: bridge %s has a port of that name; remove it or use another name", t.Name, b.Name)
-	}
-	kind := TunnelType(i.Type)
-	if kind != t.Type && kind.defaultPort() == 0 {
-		return nil
-	}
-	port := kind.defaultPort()
-	if n, err := strconv.ParseUint(i.Options["dst_port"], 10, 16); err == nil && n > 0 {
-		port = uint16(n)
-	}
-	if port != t.port() {
-		return nil
-	}
-	// A tunnel port to one peer may share the UDP port or GRE; one that takes
-	// any packet, or speaks otherwise on it, may not.
-	anyPacket := i.Options["remote_ip"] == "flow" && i.Options["key"] == "flow"
-	if kind == t.Type && !anyPacket && i.Options["exts"] == "" {
-		return nil
-	}
-	what := "GRE"
-	if port != 0 {
-		what = fmt.Sprintf("UDP port %d", port)
-	}
-	return fmt.Errorf("tunnel port %s cannot be made: %s is in use by interface %s (%s) of bridge %s; remove that or choose another port",
-		t.Name, what, i.Name, i.Type, b.Name)
 }
 
 func withOwner(ids map[string]string, owner string) ovsdb.OvsMap {

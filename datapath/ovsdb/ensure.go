@@ -11,8 +11,9 @@ import (
 )
 
 // maxAttempts bounds how often Ensure writes: once, once more for another
-// datapath type, and again when somebody else wrote at the same time.
-const maxAttempts = 4
+// datapath type, once to ask what is applied, and again when somebody else wrote
+// at the same time.
+const maxAttempts = 5
 
 // Ensure makes the integration bridge what spec says. It writes one transaction
 // if anything differs and none if nothing does, and returns nil only when the
@@ -52,20 +53,17 @@ func (s *Session) ensure(ctx context.Context, spec BridgeSpec) error {
 	if err != nil {
 		return err
 	}
-	want, cfg := spec.DatapathType, 0
-	if want == "" && p.bridge == nil {
-		want = "system"
-		if !slices.Contains(p.root.DatapathTypes, "system") {
-			want = "netdev"
-		}
-	}
+	want, cfg := firstWish(p, spec), 0
 	for range maxAttempts {
 		p := s.picture.Load()
 		ops, err := makePlan(p, spec, s.o.Bridge, want)
 		if err != nil {
 			return err
 		}
-		if len(ops) > 0 {
+		// What the database shows may be older than the ovs-vswitchd that runs now, or
+		// ovs-vswitchd has not written it since ovsdb-server was started. A transaction
+		// that only asks to be applied tells.
+		if len(ops) > 0 || cfg == 0 && applied(p, spec, 0) != nil {
 			if cfg, err = s.transact(ctx, p, ops); err != nil {
 				return err
 			}
@@ -77,8 +75,8 @@ func (s *Session) ensure(ctx context.Context, spec BridgeSpec) error {
 		}
 		// The system datapath is on offer wherever the switch was built for it;
 		// that the kernel has it shows only when a bridge is opened.
-		if spec.DatapathType == "" && want != "netdev" && systemFailed(p) {
-			want = "netdev"
+		if spec.DatapathType == "" && !want.fallback && s.systemFailed(p, cfg) {
+			want = datapathWish{datapathType: typeNetdev, fallback: true}
 			continue
 		}
 		return err
@@ -86,11 +84,13 @@ func (s *Session) ensure(ctx context.Context, spec BridgeSpec) error {
 	return fmt.Errorf("bridge %s: somebody else changes it as fast as it is put right; is there another controller?", s.o.Bridge)
 }
 
-// systemFailed says whether the bridge is meant for the system datapath and the
-// switch could not open that.
-func systemFailed(p *picture) bool {
-	return p != nil && p.bridge != nil && orSystem(p.bridge.DatapathType) == "system" && p.facts.Bridge.DatapathID == 0 &&
-		slices.Contains(p.root.DatapathTypes, "netdev")
+// systemFailed says whether ovs-vswitchd has applied configuration cfg and could not open
+// the bridge, which was made in this session, on the system datapath. A bridge that was
+// there before is never given another type: that it has no datapath id says nothing.
+func (s *Session) systemFailed(p *picture, cfg int) bool {
+	return p.bridge != nil && p.bridge.UUID == s.made && cfg > 0 && p.root.CurCfg >= cfg &&
+		orSystem(p.bridge.DatapathType) == typeSystem && datapathID(p.bridge) == 0 &&
+		slices.Contains(p.root.DatapathTypes, typeNetdev)
 }
 
 // errFinal wraps what waiting will not mend.
@@ -131,12 +131,11 @@ func applied(p *picture, spec BridgeSpec, cfg int) error {
 	var wrong []string
 	switch {
 	case b.DatapathID == 0:
-		wrong = append(wrong, fmt.Sprintf("bridge %s does not run: datapath type %q cannot be opened (for system, load the kernel module openvswitch)",
-			b.Name, orSystem(b.DatapathType)))
+		wrong = append(wrong, fmt.Sprintf("bridge %s does not run: datapath type %q cannot be opened%s", b.Name, b.DatapathType, remedy(b)))
 	case b.DatapathID != spec.DatapathID:
 		// A bridge that could not be opened again keeps the id it ran with.
 		wrong = append(wrong, fmt.Sprintf("bridge %s has not taken datapath id %016x but has %016x (datapath type %q)",
-			b.Name, spec.DatapathID, b.DatapathID, orSystem(b.DatapathType)))
+			b.Name, spec.DatapathID, b.DatapathID, b.DatapathType))
 	}
 	tunnels := map[string]bool{}
 	for _, t := range spec.Tunnels {
@@ -156,10 +155,18 @@ func applied(p *picture, spec BridgeSpec, cfg int) error {
 	}
 	slices.Sort(wrong)
 	err := errors.New(strings.Join(wrong, "; "))
-	if cfg > 0 || p.root.CurCfg >= p.root.NextCfg {
+	if cfg > 0 {
 		return errFinal{err}
 	}
 	return err
+}
+
+// remedy is what to do about a datapath that cannot be opened.
+func remedy(b BridgeFacts) string {
+	if b.DatapathType != typeSystem {
+		return ""
+	}
+	return fmt.Sprintf("; load the kernel module: modprobe openvswitch; or, where there is none, use the userspace datapath: ovs-vsctl set bridge %s datapath_type=netdev", b.Name)
 }
 
 // transact writes ops and gives the number that cur_cfg has when the switch has
@@ -177,6 +184,11 @@ func (s *Session) transact(ctx context.Context, p *picture, ops []ovsdb.Operatio
 	results, err := s.commit(ctx, ops)
 	if err != nil {
 		return 0, err
+	}
+	for i, op := range ops {
+		if op.UUIDName == newBridge && i < len(results) {
+			s.made = results[i].UUID.GoUUID
+		}
 	}
 	if len(results) == len(ops) && len(results[len(ops)-2].Rows) == 1 {
 		if number, ok := results[len(ops)-2].Rows[0]["next_cfg"].(float64); ok {

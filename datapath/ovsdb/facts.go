@@ -47,6 +47,9 @@ type Identity struct {
 	Version       string
 	Peer          string // remote address of the connection
 	DatapathTypes []string
+	// SystemRuns says that the host's kernel has the system datapath: another bridge
+	// than the integration bridge runs on it.
+	SystemRuns bool
 	// VLANLimit is how many VLAN tags the switch looks into
 	// (other_config:vlan-limit); 0 is no limit, 1 the default.
 	VLANLimit int
@@ -55,7 +58,7 @@ type Identity struct {
 func (a Identity) equal(b Identity) bool {
 	types := slices.Equal(a.DatapathTypes, b.DatapathTypes)
 	return types && a.Host == b.Host && a.TEP == b.TEP && a.Controller == b.Controller && a.Problem == b.Problem &&
-		a.SystemID == b.SystemID && a.Version == b.Version && a.Peer == b.Peer && a.VLANLimit == b.VLANLimit
+		a.SystemID == b.SystemID && a.Version == b.Version && a.Peer == b.Peer && a.VLANLimit == b.VLANLimit && a.SystemRuns == b.SystemRuns
 }
 
 // BridgeFacts is the integration bridge as the host has it. All but Name is
@@ -64,12 +67,20 @@ type BridgeFacts struct {
 	Present bool
 	UUID    uuid.UUID
 	Name    string
-	// DatapathID is the id the bridge runs with, 0 while it does not run.
-	DatapathID   uint64
-	DatapathType string // as configured; "" means "system"
-	FailMode     string
-	Protocols    []string
-	Controllers  []ControllerFacts // in order of Target
+	// DatapathID is the id the bridge runs with. It is 0 while ovs-vswitchd has not said
+	// so since ovsdb-server was started, and 0 for a bridge that it cannot open.
+	DatapathID uint64
+	// DatapathType is the type of the datapath as configured, "system" or "netdev".
+	DatapathType string
+	// Intended is the type that was asked for or, if none was, that the bridge was made
+	// with; "" when the bridge does not say.
+	Intended string
+	// Fallback is why the bridge was given the type netdev although system was
+	// intended; "" when it was not.
+	Fallback    string
+	FailMode    string
+	Protocols   []string
+	Controllers []ControllerFacts // in order of Target
 }
 
 // ControllerFacts is one row of the bridge's controllers.
@@ -82,7 +93,7 @@ type ControllerFacts struct {
 
 func (a BridgeFacts) equal(b BridgeFacts) bool {
 	return a.Present == b.Present && a.UUID == b.UUID && a.Name == b.Name && a.DatapathID == b.DatapathID &&
-		a.DatapathType == b.DatapathType && a.FailMode == b.FailMode &&
+		a.DatapathType == b.DatapathType && a.Intended == b.Intended && a.Fallback == b.Fallback && a.FailMode == b.FailMode &&
 		slices.Equal(a.Protocols, b.Protocols) && slices.Equal(a.Controllers, b.Controllers)
 }
 
@@ -128,6 +139,32 @@ type Facts struct {
 func (f *Facts) equal(g *Facts) bool {
 	return f.Identity.equal(g.Identity) && f.Bridge.equal(g.Bridge) && maps.EqualFunc(f.Interfaces, g.Interfaces, Interface.equal) &&
 		maps.Equal(f.Held, g.Held)
+}
+
+// WithLinksOf is f, with the links as before has them where ovs-vswitchd has not written
+// them down since ovsdb-server was started. An interface keeps its UUID over that.
+func (f *Facts) WithLinksOf(before *Facts) *Facts {
+	if before == nil {
+		return f
+	}
+	var links map[uuid.UUID]Interface
+	for id, i := range f.Interfaces {
+		was, known := before.Interfaces[id]
+		if !known || i.LinkState != "" || i.AdminState != "" || i.MTU != 0 || was.LinkState == "" && was.AdminState == "" && was.MTU == 0 {
+			continue
+		}
+		if links == nil {
+			links = maps.Clone(f.Interfaces)
+		}
+		i.LinkState, i.AdminState, i.MTU = was.LinkState, was.AdminState, was.MTU
+		links[id] = i
+	}
+	if links == nil {
+		return f
+	}
+	with := *f
+	with.Interfaces = links
+	return &with
 }
 
 // picture is Facts with the rows it was made from. Immutable, but for superseded,
@@ -176,8 +213,10 @@ func takePicture(c *cache.TableCache, o Options, peer string, before *picture) (
 		}
 	}
 	plugged := p.bridgeInterfaces(p.bridge)
+	id := identity(p.root, peer)
+	id.SystemRuns = p.systemRuns()
 	f := &Facts{
-		Identity:   identity(p.root, peer),
+		Identity:   id,
 		Bridge:     bridgeFacts(p, o.Bridge),
 		Interfaces: make(map[uuid.UUID]Interface, len(plugged)),
 		Held:       heldDevices(p.root.ExternalIDs),
@@ -270,13 +309,15 @@ func bridgeFacts(p *picture, name string) BridgeFacts {
 		Present:      true,
 		UUID:         uuid.MustParse(row.UUID),
 		Name:         row.Name,
-		DatapathType: row.DatapathType,
+		DatapathType: orSystem(row.DatapathType),
+		Intended:     row.ExternalIDs[ExternalIDDatapath],
 		FailMode:     value(row.FailMode),
 		Protocols:    slices.Sorted(slices.Values(row.Protocols)),
 	}
-	if id, err := strconv.ParseUint(value(row.DatapathID), 16, 64); err == nil {
-		b.DatapathID = id
+	if b.DatapathType != typeSystem {
+		b.Fallback = row.ExternalIDs[ExternalIDFallback]
 	}
+	b.DatapathID = datapathID(row)
 	for _, id := range row.Controller {
 		if c := p.controllers[id]; c != nil {
 			b.Controllers = append(b.Controllers, ControllerFacts{

@@ -33,8 +33,10 @@ type ovsHost struct {
 	dir      string
 	listener net.Listener // in the host's namespace, where the manager target leads
 	vswitchd *exec.Cmd
-	flags    []string // of ovs-vswitchd
-	marks    int      // counts the calls of seen
+	ovsdb    *exec.Cmd
+	ns       netns.NsHandle // the host's namespace, once it has one
+	flags    []string       // of ovs-vswitchd
+	marks    int            // counts the calls of seen
 }
 
 // needOpenVSwitch skips a test that needs root and Open vSwitch.
@@ -54,14 +56,41 @@ func newHost(t *testing.T, flags ...string) *ovsHost {
 		if h.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 			t.Fatal(err)
 		}
-		h.start("ovsdb-server", h.path("conf.db"), "--remote=punix:"+h.path("db.sock"),
-			"--remote=db:Open_vSwitch,Open_vSwitch,manager_options", "--unixctl="+h.path("ovsdb.ctl"))
+		if h.ns, err = netns.Get(); err != nil {
+			t.Fatal(err)
+		}
+		h.startDatabase()
 		h.vsctl("--no-wait", "init")
 		h.startSwitch()
 	})
-	t.Cleanup(func() { _ = h.listener.Close() })
+	t.Cleanup(func() { _, _ = h.listener.Close(), h.ns.Close() })
 	h.vsctl("show") // waits until the switch is there
 	return h
+}
+
+func (h *ovsHost) startDatabase() {
+	h.ovsdb = h.start("ovsdb-server", h.path("conf.db"), "--remote=punix:"+h.path("db.sock"),
+		"--remote=db:Open_vSwitch,Open_vSwitch,manager_options", "--unixctl="+h.path("ovsdb.ctl"))
+}
+
+// inside runs f on a thread in the host's namespace.
+func (h *ovsHost) inside(f func()) {
+	h.t.Helper()
+	runtime.LockOSThread()
+	before, err := netns.Get()
+	if err == nil {
+		err = netns.Set(h.ns)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer func() {
+		if err := netns.Set(before); err == nil {
+			runtime.UnlockOSThread()
+		}
+		_ = before.Close()
+	}()
+	f()
 }
 
 func (h *ovsHost) startSwitch() {

@@ -67,8 +67,12 @@ func (j JoinSpec) validate() error {
 	return nil
 }
 
-// inactivity of a Manager connection: as with the bridge's controller.
-const managerSettings = "max_backoff=1000 inactivity_probe=5000"
+// managerSettings are the columns of our Manager row: as with the bridge's controller.
+// For a manager that is not out-of-band ovs-vswitchd puts hidden flows on every bridge
+// without other_config:disable-in-band, so that the connection may pass through it.
+const managerSettings = "max_backoff=1000 inactivity_probe=5000 " + managerOutOfBand
+
+const managerOutOfBand = "connection_mode=" + outOfBand
 
 // JoinCommand is the join as one ovs-vsctl command, program first, for a host
 // whose Open vSwitch has no manager yet, such as a lab's. On a host that
@@ -110,7 +114,8 @@ func forgetManagers(condition ...string) string {
 // be run any number of times, and again with other addresses. It does not use
 // set-manager, which would throw out the managers of others and, run twice,
 // break the session that is there: a Manager row of our own is added if there is
-// none for the target, and one of ours for another target is removed.
+// none for the target, and one of ours for another target is removed. The connection is
+// made out-of-band also where an older join command was run.
 func JoinScript(j JoinSpec) (string, error) {
 	if err := j.validate(); err != nil {
 		return "", err
@@ -121,6 +126,7 @@ func JoinScript(j JoinSpec) (string, error) {
 		quote(append([]string{"ovs-vsctl"}, j.identity()...)),
 		forgetManagers("target!=" + atom(target)),
 		quote(exists) + " >/dev/null 2>&1 || " + quote(append([]string{"ovs-vsctl", "--"}, j.manager()...)),
+		quote([]string{"ovs-vsctl", "set", "Manager", target, managerOutOfBand}),
 	}, "\n") + "\n", nil
 }
 

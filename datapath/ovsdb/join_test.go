@@ -28,6 +28,15 @@ func TestJoinAndLeaveScript(t *testing.T) {
 	if got := strings.Fields(h.vsctl("get-manager")); len(got) != 2 {
 		t.Errorf("managers %q", got)
 	}
+	// So says also a row that an older join command has made, and the other one is not ours.
+	h.vsctl("--no-wait", "set", "Manager", join.Manager.String(), "connection_mode=[]")
+	h.shell(script)
+	if got := h.vsctl("get", "Manager", join.Manager.String(), "connection_mode"); got != "out-of-band" {
+		t.Errorf("connection_mode %q", got)
+	}
+	if got := h.vsctl("get", "Manager", "ptcp:0:127.0.0.1", "connection_mode"); got != "[]" {
+		t.Errorf("connection_mode of another manager %q", got)
+	}
 
 	// The controller has moved: ours is replaced, the other stays.
 	moved := join

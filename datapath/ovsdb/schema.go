@@ -38,6 +38,7 @@ type (
 		Controller   []string          `ovsdb:"controller"`
 		DatapathID   *string           `ovsdb:"datapath_id"`
 		DatapathType string            `ovsdb:"datapath_type"`
+		ExternalIDs  map[string]string `ovsdb:"external_ids"`
 		FailMode     *string           `ovsdb:"fail_mode"`
 		Name         string            `ovsdb:"name"`
 		OtherConfig  map[string]string `ovsdb:"other_config"`
@@ -114,7 +115,7 @@ func usedSchema() schema {
 			"next_cfg": num, "other_config": strMap, "ovs_version": optStr,
 		},
 		tableBridge: {
-			"controller": refs, "datapath_id": optStr, "datapath_type": str, "fail_mode": optStr,
+			"controller": refs, "datapath_id": optStr, "datapath_type": str, "external_ids": strMap, "fail_mode": optStr,
 			"name": str, "other_config": strMap, "ports": refs, "protocols": strs,
 		},
 		tablePort: {"interfaces": refs, "name": str},
@@ -126,6 +127,19 @@ func usedSchema() schema {
 			"connection_mode": optStr, "external_ids": strMap, "inactivity_probe": optNum, "is_connected": flag,
 			"max_backoff": optNum, "status": strMap, "target": str,
 		},
+	}
+}
+
+// ephemeralColumns are the columns in use that ovsdb-server does not keep. After its
+// restart they are empty until ovs-vswitchd has connected again and written them: empty
+// means that a value is not known yet. Every other column is as it was before, so cur_cfg,
+// ofport and error say what was true then, and not that ovs-vswitchd is there. A test holds
+// the list to Open vSwitch's schema.
+func ephemeralColumns() map[string][]string {
+	return map[string][]string{
+		tableBridge:     {"datapath_id"},
+		tableInterface:  {"admin_state", "link_state", "mtu"},
+		tableController: {"is_connected", "status"},
 	}
 }
 

@@ -73,6 +73,9 @@ type Session struct {
 	ready  bool // guarded by taking: the first picture may be made
 
 	ensuring chan struct{} // holds one token while nobody is in Ensure
+	// made is the UUID of the bridge that this session made, "" if it made none. It is
+	// that of whoever holds the token.
+	made string
 
 	ctx  context.Context
 	end  context.CancelCauseFunc

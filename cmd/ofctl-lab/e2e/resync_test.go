@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/netip"
 	"os"
@@ -297,7 +299,17 @@ func (l *testLab) portNumbers(t *testing.T, host string) map[string]int {
 // restartVSwitchd kills a host's ovs-vswitchd and starts it with the same command.
 func (l *testLab) restartVSwitchd(t *testing.T, host string) {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(l.m.Dir(l.name), "hosts", host, "ovs-vswitchd.pid"))
+	l.exec(t, host, l.killDaemon(t, host, "ovs-vswitchd")...)
+}
+
+// daemon is the number of the process that a host's Open vSwitch has, or had, as program;
+// 0 for a moment while another is being started.
+func (l *testLab) daemon(t *testing.T, host, program string) int {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(l.m.Dir(l.name), "hosts", host, program+".pid"))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(b) == 0 {
+		return 0
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,21 +317,29 @@ func (l *testLab) restartVSwitchd(t *testing.T, host string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return pid
+}
+
+// killDaemon kills a daemon of a host's Open vSwitch, and gives the command by which it
+// was started.
+func (l *testLab) killDaemon(t *testing.T, host, program string) []string {
+	t.Helper()
+	pid := l.daemon(t, host, program)
 	dir := fmt.Sprintf("/proc/%d", pid)
 	cmdline, err := os.ReadFile(filepath.Join(dir, "cmdline"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	argv := strings.Split(strings.TrimRight(string(cmdline), "\x00"), "\x00")
-	if !strings.Contains(argv[0], "ovs-vswitchd") {
+	if !strings.Contains(argv[0], program) {
 		t.Fatalf("process %d is %q", pid, argv)
 	}
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "ovs-vswitchd has ended", func() bool {
+	eventually(t, program+" has ended", func() bool {
 		_, err := os.ReadFile(filepath.Join(dir, "cmdline"))
 		return err != nil
 	})
-	l.exec(t, host, argv...)
+	return argv
 }
