@@ -381,7 +381,9 @@ func (p *pings) answeredSince(moment time.Time) bool {
 func (h *vmHost) joined(t *testing.T) {
 	t.Helper()
 	join := h.l.run(t, "host", "join-command", hostName, "--tep", hostTEP, "--controller", h.controller.String())
-	h.run(t, `mount -o ro /dev/vdb /mnt
+	h.run(t, `systemctl is-system-running --wait || true
+mkdir -p /mnt
+mount -o ro /dev/vdb /mnt
 cp /mnt/ofctl-lab /usr/bin/
 cp /mnt/ofctl-lab-attach.service /etc/systemd/system/
 cp /mnt/interfaces /etc/network/interfaces.d/hypervisor
@@ -392,10 +394,31 @@ systemctl enable ofctl-lab-attach.service
 	if err := h.ready(t.Context()); err != nil {
 		within(t, waiting{limit: hostPatience, look: 200 * time.Millisecond}, hostName+" is ready", func() bool { return h.ready(t.Context()) == nil })
 	}
-	socket := "http://" + netip.AddrPortFrom(h.controller, apiPort).String()
 	for _, g := range rebootGuests {
-		h.run(t, fmt.Sprintf("ofctl-lab --socket %s attach --timeout 3m --network %s --netns %s --address %s", socket, g.network, g.port, g.address))
+		h.attach(t, g)
 	}
+}
+
+// attach attaches a guest, in a namespace of its port's name.
+func (h *vmHost) attach(t *testing.T, g rebootGuest) {
+	t.Helper()
+	h.run(t, fmt.Sprintf("ofctl-lab --socket http://%s attach --timeout 3m --network %s --netns %s --address %s",
+		netip.AddrPortFrom(h.controller, apiPort), g.network, g.port, g.address))
+}
+
+// useNetworkd has systemd-networkd set up the network from the next boot on, and not
+// ifupdown.
+func (h *vmHost) useNetworkd(t *testing.T) {
+	t.Helper()
+	h.run(t, `cd /etc/network/interfaces.d
+sed -n 's/^iface \([^ ]*\) .*/\1/p' hypervisor | while read -r dev; do
+	address=$(sed -n "/^iface $dev /,/^auto/s/.*address //p" hypervisor)
+	printf '[Match]\nName=%s\n\n[Network]\nAddress=%s\n' "$dev" "$address" >/etc/systemd/network/$dev.network
+done
+rm hypervisor
+systemctl disable networking.service
+systemctl enable systemd-networkd.service
+sync`)
 }
 
 // ready is why the controller does not say that the hypervisor is ready.
