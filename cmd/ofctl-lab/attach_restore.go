@@ -100,16 +100,16 @@ func (a *app) restore(ctx context.Context, o attachOptions) error {
 
 // recordedAttachment is what attach has written down at an interface.
 func recordedAttachment(i ovsctl.Interface) (netdev.Attachment, error) {
-	port := i.ExternalIDs[ifaceIDKey]
+	port, name := i.ExternalIDs[ifaceIDKey], clean(i.Name)
 	if port == "" {
-		return netdev.Attachment{}, fmt.Errorf("interface %s has no iface-id: detach was interrupted there; run ofctl-lab detach again, or ovs-vsctl del-port %s", i.Name, i.Name)
+		return netdev.Attachment{}, fmt.Errorf("interface %s has no iface-id: detach was interrupted there; run ofctl-lab detach again, or ovs-vsctl del-port %s", name, name)
 	}
 	at, err := netdev.ParseRecord(port, i.ExternalIDs[attachKey])
 	if err == nil && at.Device() != i.Name {
-		err = fmt.Errorf("attachment of %.64q: its record is at interface %s, and attach would have written it at %s", port, i.Name, at.Device())
+		err = fmt.Errorf("attachment of %.64q: its record is at interface %s, and attach would have written it at %s", port, name, at.Device())
 	}
 	if err != nil {
-		return netdev.Attachment{}, fmt.Errorf("%w; attach the port again, or run ovs-vsctl remove Interface %s external_ids %s", err, i.Name, attachKey)
+		return netdev.Attachment{}, fmt.Errorf("%w; attach the port again, or run ovs-vsctl remove Interface %s external_ids %s", err, name, attachKey)
 	}
 	return at, nil
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"unicode"
 )
 
 // maxRecord bounds what ParseRecord reads, in bytes; hundreds of addresses fit.
@@ -50,6 +51,9 @@ func (a Attachment) Record() (string, error) {
 func ParseRecord(port, text string) (Attachment, error) {
 	if len(text) > maxRecord {
 		return Attachment{}, fmt.Errorf("attachment of %.64q: its record has %d bytes; at most %d are read", port, len(text), maxRecord)
+	}
+	if strings.ContainsFunc(port, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return Attachment{}, fmt.Errorf("attachment of %.64q: that is no port's name", port)
 	}
 	var r record
 	dec := json.NewDecoder(strings.NewReader(text))

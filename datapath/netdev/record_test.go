@@ -76,6 +76,8 @@ var badRecords = []struct{ port, text, want string }{
 	{"p", `{"netns":"n","addresses":["10.1.1.1"]}`, "not one of attach"},
 	{"p", `{"netns":"n","addresses":[""]}`, "not valid"},
 	{"", `{"tap":true}`, "no name"},
+	{"p\x1b[2J", `{"tap":true}`, "no port's name"},
+	{"p\xff", `{"tap":true}{`, "not one of attach"}, // U+FFFD, which is printed
 	{"p", `{"netns":"` + strings.Repeat("n", maxRecord) + `"}`, "at most"},
 }
 
