@@ -444,7 +444,8 @@ func (h *vmHost) state(t *testing.T) hostState {
 	t.Helper()
 	s := hostState{
 		Configured: h.run(t, "ovs-vsctl get Bridge br-int datapath_type"),
-		Datapath:   h.run(t, `ovs-appctl dpctl/dump-dps; ovs-appctl dpctl/show | sed -n 's/^ *port [0-9]*: \([^ ]*\).*/\1/p' | sort`),
+		// Without the guest that comes later.
+		Datapath: h.run(t, `ovs-appctl dpctl/dump-dps; ovs-appctl dpctl/show | sed -n 's/^ *port [0-9]*: \([^ ]*\).*/\1/p' | sort | grep -vx p-`+lateGuest.port),
 	}
 	for _, g := range rebootGuests {
 		text := h.run(t, "ip -n "+g.port+" -json address show eth0")
