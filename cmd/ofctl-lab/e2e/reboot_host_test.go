@@ -60,7 +60,7 @@ func hostImage(t *testing.T) string {
 		t.Skipf("SKIPPED: NO HOST IS POWER-CYCLED: %s names no image of a hypervisor; .ci/reboot makes one and runs this test", hostImageEnv)
 	}
 	needVMs(t)
-	for _, f := range []string{"vmlinux", "initramfs.img", "root.ext4"} {
+	for _, f := range []string{"vmlinux", "initrd.img", "root.ext4"} {
 		if _, err := os.Stat(filepath.Join(dir, f)); err != nil {
 			t.Fatalf("the image of a hypervisor is not whole: %v; .ci/kernel-image-host makes it", err)
 		}
@@ -92,7 +92,7 @@ func (l *testLab) startHost(t *testing.T, image string) *vmHost {
 
 	m := machine.Machine{
 		Name: hostName, UUID: uuid.New(), Kind: "host", Memory: 1024, CPUs: 2, NICModel: "virtio", DiskBus: "virtio",
-		Kernel: filepath.Join(image, "vmlinux"), Initrd: filepath.Join(image, "initramfs.img"),
+		Kernel: filepath.Join(image, "vmlinux"), Initrd: filepath.Join(image, "initrd.img"),
 		Cmdline: "console=ttyS0 quiet panic=1 mitigations=off no_timer_check tsc=reliable audit=0 systemd.show_status=0",
 		Disks:   []machine.Disk{{Path: filepath.Join(h.dir, "root.ext4"), Format: "raw"}, {Path: filepath.Join(h.dir, "install.ext4"), Format: "raw"}},
 	}
