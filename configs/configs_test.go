@@ -79,3 +79,25 @@ func TestUnitMatchesDefaults(t *testing.T) {
 		}
 	}
 }
+
+// The unit that attaches again must run a command that there is, after Open vSwitch, and
+// in the mount namespace of all others: one of its own would hide the namespaces it makes.
+func TestAttachUnit(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("systemd", "ofctl-lab-attach.service"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(b)
+	for _, want := range []string{"ExecStart=/usr/bin/ofctl-lab attach --restore\n", "After=openvswitch-switch.service ovs-vswitchd.service\n", "Type=oneshot\n", "RemainAfterExit=yes\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("ofctl-lab-attach.service lacks %q", want)
+		}
+	}
+	// systemd.exec(5): these and their like set up file system namespaces.
+	own := regexp.MustCompile(`(?m)^(Private|Protect|ReadOnly|ReadWrite|Inaccessible|Bind|Temporary|Root|Dynamic|Mount|NoExec|Exec)[A-Za-z]*=`)
+	for _, setting := range own.FindAllString(text, -1) {
+		if setting != "ExecStart=" {
+			t.Errorf("ofctl-lab-attach.service has %s, with which it may have a mount namespace of its own", setting)
+		}
+	}
+}

@@ -106,6 +106,8 @@ var steps = []step{
 	{example: "ofctl-lab doctor -o json", onHost: true, want: `"check": "fail mode"`},
 	{example: "ofctl-lab attach --network red/web --netns web1 --address 10.1.1.7", onHost: true, want: `port web1 is up`,
 		after: "ofctl-lab lab exec host1/red-a -- ping -c 1 10.1.1.7"},
+	{example: "ofctl-lab attach --restore", before: "ip netns delete web1", onHost: true, want: `port web1: eth0 in namespace web1 is attached again`,
+		after: "ofctl-lab lab exec host1/red-a -- ping -c 50 -i 0.2 10.1.1.7"}, // some of them may come before its flows
 	{example: "ofctl-lab detach --netns web1", onHost: true, want: `port web1 deleted`, after: "ip netns delete web1"},
 	{example: "ofctl-lab attach --network red/web --tap --port vm1", onHost: true, want: `vm1`},
 	{example: "ofctl-lab detach --port vm1 --keep", onHost: true, want: `vm1`, after: "ofctl-lab get port vm1 | grep down"},

@@ -40,12 +40,13 @@ type attachOptions struct {
 	timeout   time.Duration
 	keep      bool
 	alone     bool
+	restore   bool
 }
 
 func newAttach(a *app) *cobra.Command {
 	var o attachOptions
 	cmd := &cobra.Command{
-		Use:   "attach --network TENANT/NETWORK --netns NAME [--address ADDRESS]…",
+		Use:   "attach --network TENANT/NETWORK --netns NAME [--address ADDRESS]… | --restore",
 		Short: "Connect a network namespace or a tap on this host to a network",
 		Long: `Connect a network namespace on this host to a network: declare the port, create
 the namespace and a veth pair with addresses, MTU and offloads set right, plug it
@@ -55,11 +56,19 @@ device for a virtual machine is created instead.
 A port that is declared already is attached as it is declared (then --network is
 not needed). Run again it changes nothing. What a failed run created is taken back.
 
+What was made is written down in external_ids of the switch's interface, until
+detach. After a reboot, attach --restore makes it all again, without a controller;
+the unit ofctl-lab-attach.service runs it at each boot.
+
 Must run on the host itself, as root, and reach the controller.`,
 		Example: `  ofctl-lab attach --network red/web --netns web1 --address 10.1.1.7
-  ofctl-lab attach --network red/web --tap --port vm1`,
+  ofctl-lab attach --network red/web --tap --port vm1
+  ofctl-lab attach --restore`,
 		Args: args(0, 0, "flags only"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.restore {
+				return a.restoreCommand(cmd, o)
+			}
 			if err := o.checkAttach(); err != nil {
 				return err
 			}
@@ -80,6 +89,7 @@ Must run on the host itself, as root, and reach the controller.`,
 	fl.StringVar(&o.mac, "mac", "", "Ethernet address (default: derived from the port's name)")
 	fl.StringVar(&o.iface, "interface", "eth0", "name of the interface in the namespace")
 	fl.IntVar(&o.mtu, "mtu", 0, "MTU in bytes (default: the network's)")
+	fl.BoolVar(&o.restore, "restore", false, "make everything again that is attached on this host, as after a reboot")
 	o.addCommonFlags(fl)
 	return cmd
 }
@@ -151,6 +161,10 @@ func (o *attachOptions) checkAttach() error {
 			return err
 		}
 	}
+	return o.checkTimeout()
+}
+
+func (o *attachOptions) checkTimeout() error {
 	if o.timeout <= 0 {
 		return usagef("--timeout %s must be positive", o.timeout)
 	}
@@ -199,6 +213,12 @@ func (a *app) attach(ctx context.Context, d *daemon, o attachOptions) (err error
 	changed, err := netdev.Attach(ctx, sw, at)
 	if err != nil {
 		return err
+	}
+	if err := sw.remember(ctx, at); err != nil {
+		if len(changed) == 0 {
+			return err
+		}
+		return errors.Join(err, takeBack(ctx, sw, at, before))
 	}
 	enough := api.PortStatus.Wired
 	if o.tap {

@@ -254,7 +254,11 @@ func (c *checkup) checkInterfaces(ctx context.Context) {
 			continue
 		}
 		bad++
-		c.fail(check, name+": "+text, "if the device is gone: ovs-vsctl del-port "+c.bridge+" "+name)
+		fix := "if the device is gone: ovs-vsctl del-port " + c.bridge + " " + name
+		if ids, err := c.ovs.vsctl(ctx, "get", "Interface", name, "external_ids"); err == nil && parseMap(ids)[attachKey] != "" {
+			fix = "ofctl-lab attach --restore\nso that it comes back at each boot: systemctl enable ofctl-lab-attach.service"
+		}
+		c.fail(check, name+": "+text, fix)
 	}
 	if bad == 0 {
 		c.ok(check, "%d on %s, none with an error", len(all), c.bridge)

@@ -25,7 +25,7 @@ func (s localSwitch) IfaceID(ctx context.Context, dev string) (id string, exists
 		return "", false, err
 	}
 	ids, err := s.ovs.vsctl(ctx, "get", "Interface", dev, "external_ids")
-	return parseMap(ids)["iface-id"], true, err
+	return parseMap(ids)[ifaceIDKey], true, err
 }
 
 // AddPort implements netdev.Switch.
@@ -35,7 +35,7 @@ func (s localSwitch) AddPort(ctx context.Context, dev, ifaceID string) error {
 
 // ClearIfaceID implements netdev.Switch.
 func (s localSwitch) ClearIfaceID(ctx context.Context, dev string) error {
-	_, err := s.ovs.vsctl(ctx, "--if-exists", "remove", "Interface", dev, "external_ids", "iface-id")
+	_, err := s.ovs.vsctl(ctx, "--if-exists", "remove", "Interface", dev, "external_ids", ifaceIDKey)
 	return err
 }
 

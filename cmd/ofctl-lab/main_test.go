@@ -71,7 +71,7 @@ func params(t *testing.T, dir string) testscript.Params {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"answers": answers, "status": status, "namespaces": namespaces, "replace": replace, "await": await,
-			"compiled": compiled,
+			"compiled": compiled, "until": until,
 		},
 	}
 }
@@ -167,6 +167,19 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(poll(ctx, func() (bool, string, error) {
 		found, err := filepath.Glob("/run/netns/" + args[0])
 		return len(found) > 0, "no namespace " + args[0], err
+	}))
+}
+
+// until runs a command again and again until it succeeds.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: until COMMAND…")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	ts.Check(poll(ctx, func() (bool, string, error) {
+		err := ts.Exec(args[0], args[1:]...)
+		return err == nil, strings.Join(args, " ") + " fails", nil
 	}))
 }
 

@@ -100,14 +100,44 @@ func Attach(ctx context.Context, sw Switch, a Attachment) (changed []string, err
 	defer root.Close()
 	at := attaching{sw: sw, root: root, a: a}
 	if err := at.run(ctx); err != nil {
-		uctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
-		defer cancel()
-		if uerr := at.undo(uctx); uerr != nil {
-			return nil, fmt.Errorf("attach %s: %w; and taking it back failed too: %w", a.Port, err, uerr)
-		}
-		return nil, fmt.Errorf("attach %s: %w", a.Port, err)
+		return nil, at.failed(ctx, err)
 	}
 	return at.changed, nil
+}
+
+// Restore makes the devices of an attachment that sw has as a port already, as after
+// a reboot: Open vSwitch keeps its ports, and opens their devices once they are there.
+// It returns what it had to do, and takes back what failed, as Attach does. opened says
+// that the switch has opened the port's device before; if that has gone since, the port
+// is plugged anew.
+func Restore(ctx context.Context, sw Switch, a Attachment, opened bool) (changed []string, err error) {
+	if err := a.Check(); err != nil {
+		return nil, err
+	}
+	root, err := CurrentNamespace()
+	if err != nil {
+		return nil, fmt.Errorf("attach %s: %w", a.Port, err)
+	}
+	defer root.Close()
+	at := attaching{sw: sw, root: root, a: a}
+	err = at.devices(ctx)
+	if err == nil && at.fresh && opened {
+		err = at.plug(ctx, a.Device())
+	}
+	if err != nil {
+		return nil, at.failed(ctx, err)
+	}
+	return at.changed, nil
+}
+
+// failed takes back what was done before err, and says what failed.
+func (at *attaching) failed(ctx context.Context, err error) error {
+	uctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	if uerr := at.undo(uctx); uerr != nil {
+		return fmt.Errorf("attach %s: %w; and taking it back failed too: %w", at.a.Port, err, uerr)
+	}
+	return fmt.Errorf("attach %s: %w", at.a.Port, err)
 }
 
 // attaching is one run of Attach: what it changed and how to take it back.
@@ -115,6 +145,7 @@ type attaching struct {
 	sw      Switch
 	root    *Namespace
 	a       Attachment
+	fresh   bool // the host's end was made by this run
 	changed []string
 	undos   []func(context.Context) error
 }
@@ -133,6 +164,14 @@ func (at *attaching) undo(ctx context.Context) error {
 }
 
 func (at *attaching) run(ctx context.Context) error {
+	if err := at.devices(ctx); err != nil {
+		return err
+	}
+	return at.plug(ctx, at.a.Device())
+}
+
+// devices makes the devices, with the host's end and all that is on the guest's.
+func (at *attaching) devices(ctx context.Context) error {
 	dev := at.a.Device()
 	deleteDev := func(context.Context) error {
 		_, err := at.root.DeleteLink(dev)
@@ -144,7 +183,7 @@ func (at *attaching) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if created {
+		if at.fresh = created; created {
 			at.did("tap "+dev, deleteDev)
 		}
 		// A tap's checksum offload is what the virtual machine has negotiated.
@@ -170,7 +209,7 @@ func (at *attaching) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if created {
+		if at.fresh = created; created {
 			at.did(fmt.Sprintf("veth %s to %s in namespace %s", dev, at.a.guest(), at.a.Namespace), deleteDev)
 		}
 		if err := at.configure(guest, at.a.guest(), GuestConfig(at.a.MAC, at.a.MTU, at.a.Addresses)); err != nil {
@@ -180,10 +219,7 @@ func (at *attaching) run(ctx context.Context) error {
 	if err := at.configure(at.root, dev, hostEnd); err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return at.plug(ctx, dev)
+	return ctx.Err()
 }
 
 // notAnothers is an error if guest has an interface of that name that is not the
@@ -217,8 +253,16 @@ func (at *attaching) plug(ctx context.Context, dev string) error {
 	if err != nil {
 		return err
 	}
-	if exists && id == at.a.Port {
+	if exists && id == at.a.Port && !at.fresh {
 		return nil
+	}
+	if exists && at.fresh {
+		// The userspace datapath keeps a device open that is gone, and does not see that
+		// there is another one of its name.
+		if err := at.sw.DeletePort(ctx, dev); err != nil {
+			return err
+		}
+		exists = false
 	}
 	if !exists {
 		// Before the step, because a transaction whose reply is lost may have landed.

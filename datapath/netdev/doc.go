@@ -14,7 +14,8 @@
 // returns nothing the second time.
 //
 // [Attach] and [Detach] connect a namespace or a tap on a real host to the
-// integration bridge.
+// integration bridge, and [Restore] does so again after a reboot, from what
+// [Attachment.Record] has written down.
 //
 // Names of interfaces and namespaces are checked before the kernel or the file
 // system sees them ([CheckInterfaceName], [CheckNamespaceName]). Errors say

@@ -75,6 +75,51 @@ func newSwitch(t *testing.T) *Client {
 	return c
 }
 
+func TestRecords(t *testing.T) {
+	c, ctx := newSwitch(t), context.Background()
+	const key, value = "ofctl-lab-attach", `{"a":"b, \"c\" {d}=\u00e9"}`
+	if got, err := c.Interfaces(ctx, key); err != nil || len(got) != 0 {
+		t.Fatalf("%v, %v; want none", got, err)
+	}
+	for _, p := range []Port{
+		{Bridge: "br-int", Name: "tap1", Type: Internal, IfaceID: "red-b"},
+		{Bridge: "br-int", Name: "tap0", Type: Internal, OFPort: 7},
+		{Bridge: "br-int", Name: "other", Type: Internal},
+	} {
+		if err := c.AddPort(ctx, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A port whose device is not there, as after a reboot: ovs-vsctl says so, and adds it.
+	_ = c.AddPort(ctx, Port{Bridge: "br-int", Name: "gone"})
+	for _, name := range []string{"tap0", "tap1", "gone"} {
+		for _, v := range []string{"before", value} { // the later one stands
+			if err := c.SetExternalID(ctx, name, key, v); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	got, err := c.Interfaces(ctx, key)
+	if err != nil || len(got) != 3 {
+		t.Fatalf("%+v, %v; want three", got, err)
+	}
+	if i := got[0]; i.Name != "gone" || i.OFPort != 0 || !strings.Contains(i.Error, "No such device") {
+		t.Errorf("%+v", i)
+	}
+	if want := (Interface{Name: "tap0", OFPort: 7, ExternalIDs: map[string]string{key: value}}); !cmp.Equal(got[1], want) {
+		t.Error(cmp.Diff(want, got[1]))
+	}
+	if i := got[2]; i.Name != "tap1" || i.OFPort == 0 || i.ExternalIDs["iface-id"] != "red-b" || i.ExternalIDs[key] != value {
+		t.Errorf("%+v", i)
+	}
+	if err := c.SetExternalID(ctx, "nobody", key, value); err == nil || !strings.Contains(err.Error(), "no such interface") {
+		t.Errorf("an interface that is not there: %v", err)
+	}
+	if err := c.SetExternalID(ctx, "tap0", key, "\xff"); err != nil {
+		t.Errorf("invalid UTF-8, which becomes U+FFFD: %v", err)
+	}
+}
+
 func TestPorts(t *testing.T) {
 	c, ctx := newSwitch(t), context.Background()
 	mac := net.HardwareAddr{2, 0, 0, 0, 0, 1}
