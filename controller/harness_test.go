@@ -24,7 +24,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // deadline bounds every wait of a test; nothing waits that long when all is well.
-const deadline = 20 * time.Second
+const deadline = time.Minute
 
 // twoHosts is the example of the design.
 const twoHosts = `name: two-hosts

@@ -18,10 +18,10 @@ import (
 
 	"github.com/ofctl-lab/ofctl-lab/controller/api"
 	"github.com/ofctl-lab/ofctl-lab/controller/config"
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 	"github.com/ofctl-lab/ofctl-lab/datapath/ovsdb"
 	"github.com/ofctl-lab/ofctl-lab/flows"
 	"github.com/ofctl-lab/ofctl-lab/flows/pipeline"
-	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 )
 
 // testNetns is a network namespace for one test: the userspace datapath leaves
@@ -162,7 +162,7 @@ func (h *ovsHost) run(program string, args ...string) string {
 
 func (h *ovsHost) vsctl(args ...string) string {
 	h.Helper()
-	return h.run("ovs-vsctl", append([]string{"--db=unix:" + h.path("db.sock"), "--retry", "--timeout=20"}, args...)...)
+	return h.run("ovs-vsctl", append([]string{"--db=unix:" + h.path("db.sock"), "--retry", "--timeout=60"}, args...)...)
 }
 
 // join makes the host connect to the controller, as its join command does.

@@ -41,7 +41,7 @@ func startVswitch(t testing.TB) *vswitch {
 	v.daemon("ovsdb-server", db, "--remote=p"+sock, "--unixctl="+filepath.Join(dir, "db.ctl"))
 	v.retry("ovs-vsctl", "--db="+sock, "--no-wait", "init")
 	v.daemon("ovs-vswitchd", sock, "--disable-system", "--unixctl="+filepath.Join(dir, "sw.ctl"))
-	v.run("", "ovs-vsctl", "--timeout=20", "--db="+sock, "--", "add-br", "br0",
+	v.run("", "ovs-vsctl", "--timeout=60", "--db="+sock, "--", "add-br", "br0",
 		"--", "set", "bridge", "br0", "datapath_type=netdev", "fail_mode=secure", "protocols=OpenFlow13")
 	return v
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/google/gopacket/layers"
 	"go.uber.org/goleak"
 
-	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 	"github.com/ofctl-lab/ofctl-lab/datapath/need"
+	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -115,7 +115,7 @@ func answers(ts *testscript.TestScript, neg bool, args []string) {
 	c, err := api.NewClient("unix:" + ts.MkAbs(args[0]))
 	ts.Check(err)
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	ts.Check(poll(ctx, func() (bool, string, error) {
 		_, err := c.Version(ctx)
@@ -162,7 +162,7 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: await PATTERN")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	ts.Check(poll(ctx, func() (bool, string, error) {
 		found, err := filepath.Glob("/run/netns/" + args[0])

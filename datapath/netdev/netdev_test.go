@@ -52,7 +52,7 @@ func must[T any](t *testing.T) func(T, error) T {
 }
 
 func shortCtx(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -191,6 +191,7 @@ func TestStartRunsInTheNamespace(t *testing.T) {
 }
 
 func TestConfigureIsIdempotent(t *testing.T) {
+	need.Have(t, need.IPv6())
 	a, b := newNS(t, "ca"), newNS(t, "cb")
 	mac := net.HardwareAddr{2, 0, 0, 0, 0, 1}
 	ends := func() (bool, error) {

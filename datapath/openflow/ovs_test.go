@@ -71,12 +71,12 @@ func (o *ovs) daemon(tb testing.TB, sock, name string, args ...string) {
 		cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-done:
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			cmd.Process.Kill()
 			<-done
 		}
 	})
-	for end := time.Now().Add(10 * time.Second); ; {
+	for end := time.Now().Add(time.Minute); ; {
 		if c, err := net.Dial("unix", filepath.Join(o.dir, sock)); err == nil {
 			c.Close()
 			return
@@ -146,7 +146,7 @@ func (o *ovs) accept(tb testing.TB, opts openflow.Options) *openflow.Conn {
 		tb.Fatal(err)
 	}
 	defer l.Close()
-	l.(*net.TCPListener).SetDeadline(time.Now().Add(10 * time.Second))
+	l.(*net.TCPListener).SetDeadline(time.Now().Add(time.Minute))
 	o.vsctl(tb, "set-controller", "br0", "tcp:"+l.Addr().String())
 	nc, err := l.Accept()
 	if err != nil {
@@ -160,10 +160,10 @@ func (o *ovs) accept(tb testing.TB, opts openflow.Options) *openflow.Conn {
 	return c
 }
 
-// eventually polls until ok or, after ten seconds, fails.
+// eventually polls until ok or, after a minute, fails.
 func eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	ctx, stop := context.WithTimeoutCause(tb.Context(), 10*time.Second, errors.New("gave up"))
+	ctx, stop := context.WithTimeoutCause(tb.Context(), time.Minute, errors.New("gave up"))
 	defer stop()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netns"
@@ -29,7 +30,7 @@ func newSwitch(t *testing.T) *Client {
 	t.Helper()
 	need.Have(t, need.Root(), need.OpenVSwitch(), need.Tun())
 	dir := t.TempDir()
-	c := New(Options{RunDir: dir, Control: filepath.Join(dir, "vswitchd.ctl")})
+	c := New(Options{Timeout: time.Minute, RunDir: dir, Control: filepath.Join(dir, "vswitchd.ctl")})
 	ctx := context.Background()
 	command := func(program string, args ...string) {
 		t.Helper()
@@ -64,7 +65,7 @@ func newSwitch(t *testing.T) *Client {
 		})
 	}
 	daemon("ovsdb-server", db, "--remote=punix:"+filepath.Join(dir, "db.sock"), "--unixctl="+filepath.Join(dir, "ovsdb.ctl"))
-	vsctl := []string{"--db=" + c.o.DB, "--retry", "--timeout=20"}
+	vsctl := []string{"--db=" + c.o.DB, "--retry", "--timeout=60"}
 	command("ovs-vsctl", append(vsctl, "--no-wait", "init")...)
 	daemon("ovs-vswitchd", c.o.DB, "--disable-system", "--unixctl="+c.o.Control)
 	if err := netns.Set(before); err != nil {

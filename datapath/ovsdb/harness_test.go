@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // deadline is how long anything in these tests may take before it counts as
 // never happening.
-const deadline = 20 * time.Second
+const deadline = time.Minute
 
 // ovsHost is an ovsdb-server and an ovs-vswitchd of their own, in a network
 // namespace without a name, which ends with them.
@@ -168,7 +168,7 @@ func (h *ovsHost) run(program string, args ...string) string {
 
 func (h *ovsHost) vsctl(args ...string) string {
 	h.t.Helper()
-	return h.run("ovs-vsctl", append([]string{"--db=unix:" + h.path("db.sock"), "--retry", "--timeout=20"}, args...)...)
+	return h.run("ovs-vsctl", append([]string{"--db=unix:" + h.path("db.sock"), "--retry", "--timeout=60"}, args...)...)
 }
 
 // shell runs a script whose ovs-vsctl speaks to this host.

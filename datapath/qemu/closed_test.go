@@ -72,7 +72,7 @@ func TestAgentClosed(t *testing.T) {
 				return
 			}
 			var r struct{ Arguments struct{ ID int64 } }
-			if json.Unmarshal([]byte(strings.TrimLeft(line, "\xff")), &r) == nil {
+			if json.Unmarshal([]byte(strings.TrimPrefix(line, "\xff")), &r) == nil {
 				fmt.Fprintf(theirs, "\xff{\"return\": %d}\n", r.Arguments.ID)
 			}
 		}()

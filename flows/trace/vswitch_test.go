@@ -72,7 +72,7 @@ func startVswitch(t testing.TB) *vswitch {
 		return err
 	})
 	v.daemon("ovs-vswitchd", sock, "--enable-dummy", "--disable-system", "--unixctl="+filepath.Join(dir, "sw.ctl"))
-	v.run("", "ovs-vsctl", "--timeout=20", "--db="+sock, "--", "add-br", "br0",
+	v.run("", "ovs-vsctl", "--timeout=60", "--db="+sock, "--", "add-br", "br0",
 		"--", "set", "bridge", "br0", "datapath_type=dummy", "fail_mode=secure", "protocols=OpenFlow13")
 	v.eventually(func() error {
 		v.ctl, err = ovsctl.DialControl(context.Background(), filepath.Join(dir, "sw.ctl"))
@@ -90,7 +90,7 @@ func startVswitch(t testing.TB) *vswitch {
 // addPorts adds ports, as far as they are not there yet.
 func (v *vswitch) addPorts(ps []Port) {
 	v.t.Helper()
-	args := []string{"--timeout=20", "--db=unix:" + filepath.Join(v.dir, "db.sock")}
+	args := []string{"--timeout=60", "--db=unix:" + filepath.Join(v.dir, "db.sock")}
 	for _, p := range ps {
 		if v.ports[p.Number] != "" {
 			continue

@@ -12,8 +12,8 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/bench/bridge"
 	"github.com/ofctl-lab/ofctl-lab/bench/overlay"
 	"github.com/ofctl-lab/ofctl-lab/bench/traffic"
-	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 	"github.com/ofctl-lab/ofctl-lab/datapath/need"
+	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 )
 
 // TestMain runs the tests in a network namespace of their own where it can.
