@@ -106,7 +106,7 @@ differential: ## compare the interpreter with Open vSwitch on TRACES (100000) ra
 	.ci/isolated go test -count=1 -v -timeout 60m -run OpenVSwitch ./flows/trace -seed 0 -traces $(TRACES) -frames $$(($(TRACES) / 5))
 
 .PHONY: test-versions
-test-versions: ## run the tests of real switches against Debian 13's Open vSwitch 3.5 in a root of its own (TESTS=PATTERN: some); needs root
+test-versions: ## run the tests of real switches against Debian 13's Open vSwitch 3.5 in a root of its own (TESTS=PATTERN or smoke: some); needs root
 	@.ci/versions "$(TESTS)"
 
 .PHONY: churn
