@@ -14,7 +14,7 @@ import (
 // by ovs-vswitchd's main thread, which does nothing without the database's lock.
 func TestDatabaseRestart(t *testing.T) {
 	t.Parallel()
-	l := up(t, "d", families[0].topology)
+	l := up(t, "db", families[0].topology)
 	const host, tep = "host1", "192.168.200.20"
 	datapath := l.vsctl(t, host, "get", "bridge", lab.IntegrationBridge, "datapath_type")
 	device := l.deviceWith(t, host, tep)

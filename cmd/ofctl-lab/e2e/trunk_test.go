@@ -49,7 +49,7 @@ type trunkLab struct {
 // nothing else does, whatever the tags.
 func TestTrunk(t *testing.T) {
 	t.Parallel()
-	l := &trunkLab{testLab: up(t, "k", trunkTopology)}
+	l := &trunkLab{testLab: up(t, "tr", trunkTopology)}
 	for port, g := range map[string]**guest{"left": &l.left, "near": &l.near, "right": &l.right, "red-l": &l.redL, "red-r": &l.redR,
 		"mgmt-r": &l.mgmtR, "blue-r": &l.blueR, "green-l": &l.greenL, "green-r": &l.greenR, "mute": &l.mute} {
 		*g = l.guest(t, port)
