@@ -51,10 +51,11 @@ func TestUnreportedNumbers(t *testing.T) {
 		return 0
 	}
 	tunnel := func() uint32 { return r.c.engine.load().Host("host1").Tunnel(topo.GRE) }
-	d.changeInterfaces(map[string]func(*ovsdb.Interface){"v-red-a": ofport(7), "ofctl-gre0": ofport(0), "v-blue-a": nil}, restarts)
+	other := func() uint32 { return r.c.engine.load().Host("host1").Tunnel(topo.VXLAN) }
+	d.changeInterfaces(map[string]func(*ovsdb.Interface){"v-red-a": ofport(7), "ofctl-gre0": ofport(0), "ofctl-vxlan0": ofport(55), "v-blue-a": nil}, restarts)
 	r.until(r.portIs("blue-a", api.StateDown))
-	if bound("red-a") != 1 || tunnel() != 1001 {
-		t.Errorf("before ovs-vswitchd has said anything red-a is bound to %d and the tunnel port is %d", bound("red-a"), tunnel())
+	if bound("red-a") != 1 || tunnel() != 1001 || other() != 1002 {
+		t.Errorf("before ovs-vswitchd has said anything red-a is bound to %d and the tunnel ports are %d and %d", bound("red-a"), tunnel(), other())
 	}
 	if st := r.c.view().portStatus(r.c.engine.load().Port("red-a")); st.State != api.StateUp {
 		t.Errorf("red-a: %+v", st)
@@ -67,6 +68,9 @@ func TestUnreportedNumbers(t *testing.T) {
 		return ""
 	})
 	r.until(r.portIs("red-a", api.StateUp))
+	if n := other(); n != 55 {
+		t.Errorf("a tunnel port that was given number 55 still is %d", n)
+	}
 	if tunnel() != 1001 {
 		t.Errorf("a tunnel port whose number is not known yet went from 1001 to %d", tunnel())
 	}
@@ -90,12 +94,23 @@ func TestUnreportedIsNoPicture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.until(func() string {
-		if th := r.c.engine.load().Host("host1"); th.TEP != netip.MustParseAddr("192.168.200.20") || th.Tunnel(topo.GRE) != 0 {
-			return fmt.Sprintf("host1 is %+v", th)
-		}
-		return ""
-	})
+	// The second change is committed when all that follows from the first is done. An
+	// endpoint that is not the declared one is a problem of the host.
+	for _, step := range []struct {
+		tep      string
+		problems int
+	}{{"192.168.200.99", 1}, {"192.168.200.20", 0}} {
+		r.databases["host1"].set(func(f *ovsdb.Facts) { f.TEP = netip.MustParseAddr(step.tep) })
+		r.until(func() string {
+			if n := len(r.c.engine.load().HostProblems()); n != step.problems {
+				return fmt.Sprintf("the hosts have %d problems with tunnel endpoint %s", n, step.tep)
+			}
+			return ""
+		})
+	}
+	if th := r.c.engine.load().Host("host1"); th.Tunnel(topo.GRE) != 0 {
+		t.Errorf("host1 is %+v", th)
+	}
 	if isClosed(h.pictured) || len(r.c.engine.load().Bindings("red-a")) != 0 {
 		t.Error("numbers of before the restart were taken for a picture")
 	}

@@ -197,7 +197,7 @@ func (c *Controller) bridgeSpec(h *host, f *ovsdb.Facts) (ovsdb.BridgeSpec, bool
 	}
 	spec := ovsdb.BridgeSpec{DatapathType: c.cfg.DatapathType, DatapathID: datapathID(th.UUID), Controller: f.Controller}
 	for _, e := range m.Encaps() {
-		spec.Tunnels = append(spec.Tunnels, c.tunnel(e, f.TEP))
+		spec.Tunnels = append(spec.Tunnels, c.tunnel(e, th.TEP))
 	}
 	return spec, true
 }

@@ -28,7 +28,7 @@ func (v *view) hostStatus(th *topo.Host) api.HostStatus {
 		st.Ports = len(rows(h.facts, nil))
 		st.Problems = append(st.Problems, bridgeProblems(h.facts)...)
 		if h.db.connected {
-			st.Problems = append(st.Problems, datapathProblems(h.facts, v.model.Encaps())...)
+			st.Problems = append(st.Problems, datapathProblems(th, h.facts, v.model.Encaps())...)
 		}
 	}
 	for _, p := range v.model.HostProblems() {
@@ -83,7 +83,7 @@ func bridgeProblems(f *ovsdb.Facts) []string {
 // datapathProblems is why, by the database of a host that is connected, no packet could
 // pass between its bridge and other hosts: the bridge does not run, or not on the datapath
 // that was intended, or a tunnel port in use is not there.
-func datapathProblems(f *ovsdb.Facts, encaps []topo.Encap) []string {
+func datapathProblems(th *topo.Host, f *ovsdb.Facts, encaps []topo.Encap) []string {
 	b := f.Bridge
 	switch {
 	case !b.Present:
@@ -108,8 +108,8 @@ func datapathProblems(f *ovsdb.Facts, encaps []topo.Encap) []string {
 			out = append(out, fmt.Sprintf("there is no tunnel port %s yet: no packet of a network over %s passes", tunnelName(e), e))
 		case i.OFPort == 0 && i.Error == "":
 			out = append(out, fmt.Sprintf("tunnel port %s has no OpenFlow number yet: no packet of a network over %s passes", i.Name, e))
-		case e == topo.GRE && i.Type != string(ovsdb.GREOver(f.TEP)):
-			out = append(out, fmt.Sprintf("tunnel port %s is of type %s, and for tunnel endpoint %s it has to be %s; it is being changed", i.Name, i.Type, f.TEP, ovsdb.GREOver(f.TEP)))
+		case e == topo.GRE && i.Type != string(ovsdb.GREOver(th.TEP)):
+			out = append(out, fmt.Sprintf("tunnel port %s is of type %s, and for tunnel endpoint %s it has to be %s; it is being changed", i.Name, i.Type, th.TEP, ovsdb.GREOver(th.TEP)))
 		}
 	}
 	return out

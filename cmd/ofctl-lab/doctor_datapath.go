@@ -31,27 +31,20 @@ func (c *checkup) checkManager(ctx context.Context, target string) {
 // checkDatapathType looks whether the bridge runs, and on the datapath that was intended.
 func (c *checkup) checkDatapathType(ctx context.Context) {
 	const check = "datapath type"
-	id, err := c.ovs.vsctl(ctx, "get", "Bridge", c.bridge, "datapath_id")
+	text, err := c.ovs.output(ctx, "ovs-vsctl", "get", "Bridge", c.bridge, "datapath_id", "datapath_type", "external_ids")
+	columns := strings.Split(text, "\n")
+	if err == nil && len(columns) != 3 {
+		err = fmt.Errorf("ovs-vsctl printed %q for three columns", text)
+	}
 	if err != nil {
 		c.fail(check, err.Error(), "is ovs-vswitchd running?")
 		return
 	}
-	var known [3]string // in use, intended, why not that
-	for i, column := range []string{"datapath_type", "external_ids:" + ovsdb.ExternalIDDatapath, "external_ids:" + ovsdb.ExternalIDFallback} {
-		// A key that is not there is an error, or empty with --if-exists.
-		if known[i], err = c.ovs.vsctl(ctx, "--if-exists", "get", "Bridge", c.bridge, column); err != nil {
-			c.fail(check, err.Error(), "is ovsdb-server running?")
-			return
-		}
-	}
-	types, err := c.ovs.vsctl(ctx, "get", "Open_vSwitch", ".", "datapath_types")
-	if err != nil {
-		c.fail(check, err.Error(), "is ovs-vswitchd running?")
-		return
-	}
+	ids := parseMap(columns[2])
 	c.judgeDatapath(datapathState{
-		runs: id != "[]", inUse: known[0], intended: known[1], fallback: known[2],
-		kernel: kernelModule() && strings.Contains(types, "system"),
+		runs: columns[0] != "[]", inUse: strings.Trim(columns[1], `"`),
+		intended: ids[ovsdb.ExternalIDDatapath], fallback: ids[ovsdb.ExternalIDFallback],
+		kernel: kernelModule() && strings.Contains(c.types, "system"),
 	})
 }
 
