@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ofctl-lab/ofctl-lab/datapath/need"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 )
 
@@ -213,6 +214,7 @@ func TestPlugUnplugMove(t *testing.T) {
 }
 
 func TestTrunkGuestAndIPv6Underlay(t *testing.T) {
+	need.Have(t, need.IPv6())
 	needLab(t)
 	m := New(t.TempDir())
 	s := Spec{

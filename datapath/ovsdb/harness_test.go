@@ -213,7 +213,7 @@ func (h *ovsHost) join() *Session {
 
 func (h *ovsHost) session() *Session {
 	h.t.Helper()
-	s, err := Accept(context.Background(), h.accept(), Options{})
+	s, err := Accept(context.Background(), h.accept(), Options{ApplyTimeout: deadline})
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -290,22 +290,31 @@ func TestSilentAndDeafPeers(t *testing.T) {
 	quick := Options{ProbeInterval: 20 * time.Millisecond, DeadAfter: 100 * time.Millisecond}
 	p := goodPeer(t) // does not answer a probe
 	s, err := p.accept(t, quick)
-	if err != nil {
-		t.Fatal(err)
+	if err == nil { // a slow machine may not even get so far
+		err = ended(t, s)
 	}
-	if err := ended(t, s); !strings.Contains(err.Error(), "nothing complete was heard") {
+	if !strings.Contains(err.Error(), "nothing complete was heard") {
 		t.Error(err)
 	}
 
-	p = goodPeer(t)
-	p.answers["echo"] = "[]"
-	if s, err = p.accept(t, quick); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-s.Done():
-		t.Errorf("a session with a live peer ended: %v", s.Err())
-	case <-time.After(3 * quick.DeadAfter):
+	// One that answers stays, for longer than a silent one may. Where it is the machine that
+	// does not answer in time, it gets more.
+	for o := quick; ; o.DeadAfter *= 4 {
+		p = goodPeer(t)
+		p.answers["echo"] = "[]"
+		if s, err = p.accept(t, o); err == nil {
+			select {
+			case <-s.Done():
+				err = s.Err()
+			case <-time.After(3 * o.DeadAfter):
+			}
+		}
+		if err == nil {
+			break
+		}
+		if o.DeadAfter > 5*time.Second {
+			t.Fatalf("a session with a live peer ended: %v", err)
+		}
 	}
 
 	ours, theirs := socketPair(t) // reads nothing

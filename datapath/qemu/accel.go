@@ -21,7 +21,8 @@ const probeTimeout = 5 * time.Second
 // The probe is a machine with the program of testdata/probe.S as its firmware:
 // it enters 64-bit mode with paging, writes memory for a while, and ends qemu with
 // an exit code of its choice. Nested KVM is known to start, to run 16-bit code and
-// to hang there, which neither /dev/kvm nor QMP shows.
+// to hang there, which neither /dev/kvm nor QMP shows. Its CPU is that of every machine,
+// since qemu is known to end ("failed to set MSR") only with the host's own.
 const (
 	probeCode  = "fa31c08ed0bc00708ec0fcbf0010b90018f3ab26c7060010032026c7060020033026c706003083002e660f0116900066b8200000000f22e066b8001000000f22d866b9800000c00f32660d000100000f300f20c0660d010000800f22c066ea65000f000800b9a086010048ff042500800000ffc975f4b015e6f4f4ebfd8d7400000000000000000000000000009a20000f0080000f"
 	probeReset = "ea000000f0" // at the reset vector: jump to the code
@@ -119,7 +120,7 @@ func (p prober) probe(ctx context.Context, a Accel) error {
 	pctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	cmd := exec.CommandContext(pctx, p.program, "-nodefaults", "-no-user-config", "-display", "none",
-		"-machine", "pc", "-accel", string(a), "-m", "16", "-bios", path,
+		"-machine", "pc", "-accel", string(a), "-cpu", cpuModel(a), "-m", "16", "-bios", path,
 		"-device", fmt.Sprintf("isa-debug-exit,iobase=%#x,iosize=1", probePort))
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said

@@ -21,6 +21,7 @@ var qemus = map[string]string{
 	"hangs":   "exec sleep 600",
 	"refuses": "echo 'qemu: failed to initialize kvm: Function not implemented' >&2; exit 1",
 	"ends":    "exit 0",
+	"partly":  fmt.Sprintf(`case " $* " in *" -cpu host "*) echo 'qemu: failed to set MSR 0x10a' >&2; exit 134 ;; esac; exit %d`, probeExit),
 }
 
 // on is the prober of a machine with that device and qemu.
@@ -49,6 +50,7 @@ func TestCheckKVM(t *testing.T) {
 		{"device that cannot be opened", t.TempDir(), "works", "is a directory"},
 		{"hangs", device, "hangs", "a tiny machine hung in it for 10ms"},
 		{"refuses", device, "refuses", "Function not implemented"},
+		{"cannot have the CPU of a guest", device, "partly", "failed to set MSR"},
 		{"ends at once", device, "ends", "ended too early"},
 		{"works", device, "works", ""},
 	} {

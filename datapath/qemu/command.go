@@ -61,6 +61,14 @@ type Options struct {
 	Incoming bool
 }
 
+// cpuModel is the CPU that a machine has on an accelerator.
+func cpuModel(a Accel) string {
+	if a == KVM {
+		return "host"
+	}
+	return "qemu64"
+}
+
 // Command is the command line that runs the machine, program first. It has to be
 // started in the machine's directory. The error says what is wrong with the
 // machine.
@@ -71,17 +79,13 @@ func Command(m guest.Machine, o Options) ([]string, error) {
 	if len(o.TapFDs) != len(m.NICs) {
 		return nil, fmt.Errorf("guest %s: %d taps for %d NICs", m.Name, len(o.TapFDs), len(m.NICs))
 	}
-	cpu := "qemu64"
-	if o.Accel == KVM {
-		cpu = "host"
-	}
 	argv := []string{
 		Program,
 		"-name", "guest=" + escape(m.Name),
 		"-uuid", m.UUID.String(),
 		"-nodefaults", "-no-user-config",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-		"-machine", "pc", "-accel", string(o.Accel), "-cpu", cpu,
+		"-machine", "pc", "-accel", string(o.Accel), "-cpu", cpuModel(o.Accel),
 		"-m", strconv.Itoa(m.Memory) + "M", "-smp", strconv.Itoa(m.CPUs),
 		"-rtc", "base=utc", "-boot", "strict=on",
 		// In the host's namespace; qemu takes the first free display.
