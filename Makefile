@@ -93,6 +93,10 @@ kernel-smoke: ## a few packet-level tests on the kernel's datapath, in a virtual
 test-kernel: ## packet-level tests on the kernel's datapath, in a machine of Debian's SUITE (bookworm; trixie), RUN=PACKAGE for one package; needs root and qemu
 	@.ci/kernel -s $(SUITE) $(RUN)
 
+.PHONY: test-reboot
+test-reboot: ## cut the power of a hypervisor (a virtual machine of Debian's SUITE) and see that it comes back by itself; needs root and qemu
+	@.ci/reboot $(SUITE)
+
 .PHONY: kernel-image
 kernel-image: ## build the machine of make test-kernel for SUITE into bin/kernel (from Debian packages, none is installed)
 	@.ci/kernel-image $(SUITE)

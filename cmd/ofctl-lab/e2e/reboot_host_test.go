@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -26,7 +25,7 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/datapath/qemu"
 )
 
-// hostImageEnv names the directory of a hypervisor's image, see .ci/reboot.
+// hostImageEnv names the directory of a hypervisor's image; .ci/reboot makes one.
 const hostImageEnv = "OFCTL_LAB_HOST_IMAGE"
 
 // hostPatience bounds what a hypervisor does whose every instruction is emulated. It only
@@ -58,7 +57,7 @@ func hostImage(t *testing.T) string {
 	dir := os.Getenv(hostImageEnv)
 	if dir == "" {
 		// On CI too: it takes long, and belongs to the tests in virtual machines that are run by hand.
-		t.Skipf("SKIPPED, and no host is power-cycled: %s names no image of a hypervisor; .ci/reboot makes one and runs this test", hostImageEnv)
+		t.Skipf("SKIPPED, and no host is power-cycled: %s names no image of a hypervisor; make test-reboot makes one and runs this test", hostImageEnv)
 	}
 	needVMs(t)
 	for _, f := range []string{"vmlinux", "initrd.img", "root.ext4"} {
@@ -312,69 +311,6 @@ func (h *vmHost) kernelStart(t *testing.T) time.Time {
 		t.Fatalf("/proc/uptime: %q", text)
 	}
 	return now.Add(-time.Duration(up * float64(time.Second)))
-}
-
-// pings is a ping without an end from a guest of the lab's host.
-type pings struct {
-	from, to string
-
-	mu   sync.Mutex
-	last time.Time // of the newest answer
-	all  []time.Time
-}
-
-func (l *testLab) startPings(t *testing.T, port, to string) *pings {
-	t.Helper()
-	p := &pings{from: port, to: to}
-	ns := l.guestNamespace(t, port)
-	cmd := exec.Command("ping", "-n", "-i", "0.2", to)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := ns.Start(cmd); err != nil {
-		t.Fatal(err)
-	}
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if strings.Contains(lines.Text(), "bytes from "+to) {
-				p.mu.Lock()
-				p.last = time.Now()
-				p.all = append(p.all, p.last)
-				p.mu.Unlock()
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-read
-		_ = cmd.Wait()
-	})
-	return p
-}
-
-// firstAfter waits for an answer later than a moment, and returns when it came.
-func (p *pings) firstAfter(t *testing.T, moment time.Time) time.Time {
-	t.Helper()
-	var first time.Time
-	within(t, waiting{limit: hostPatience, look: 50 * time.Millisecond}, p.to+" answers "+p.from, func() bool {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		for i := len(p.all) - 1; i >= 0 && p.all[i].After(moment); i-- {
-			first = p.all[i]
-		}
-		return !first.IsZero()
-	})
-	return first
-}
-
-// answeredSince reports whether there was an answer after a moment.
-func (p *pings) answeredSince(moment time.Time) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.last.After(moment)
 }
 
 // joined types what an administrator types once: what is installed, the network, the join

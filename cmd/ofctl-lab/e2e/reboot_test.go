@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"bufio"
+	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -144,4 +147,67 @@ func TestReboot(t *testing.T) {
 		}
 		whole(t)
 	})
+}
+
+// pings is a ping without an end from a guest of the lab's host.
+type pings struct {
+	from, to string
+
+	mu   sync.Mutex
+	last time.Time // of the newest answer
+	all  []time.Time
+}
+
+func (l *testLab) startPings(t *testing.T, port, to string) *pings {
+	t.Helper()
+	p := &pings{from: port, to: to}
+	ns := l.guestNamespace(t, port)
+	cmd := exec.Command("ping", "-n", "-i", "0.2", to)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ns.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if strings.Contains(lines.Text(), "bytes from "+to) {
+				p.mu.Lock()
+				p.last = time.Now()
+				p.all = append(p.all, p.last)
+				p.mu.Unlock()
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-read
+		_ = cmd.Wait()
+	})
+	return p
+}
+
+// firstAfter waits for an answer later than a moment, and returns when it came.
+func (p *pings) firstAfter(t *testing.T, moment time.Time) time.Time {
+	t.Helper()
+	var first time.Time
+	within(t, waiting{limit: hostPatience, look: 50 * time.Millisecond}, p.to+" answers "+p.from, func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for i := len(p.all) - 1; i >= 0 && p.all[i].After(moment); i-- {
+			first = p.all[i]
+		}
+		return !first.IsZero()
+	})
+	return first
+}
+
+// answeredSince reports whether there was an answer after a moment.
+func (p *pings) answeredSince(moment time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last.After(moment)
 }
