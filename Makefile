@@ -101,6 +101,11 @@ test-reboot: ## cut the power of a hypervisor (a virtual machine of Debian's SUI
 kernel-image: ## build the machine of make test-kernel for SUITE into bin/kernel (from Debian packages, none is installed)
 	@.ci/kernel-image $(SUITE)
 
+.PHONY: datapaths
+datapaths: ## try what the datapaths of this machine do, into docs/reference/datapaths.md; needs root
+	.ci/isolated go test -count=1 -timeout 20m -run '^TestReportsHold$$' ./datapath/probe -update
+	go generate ./docs/datapaths
+
 .PHONY: fuzz
 fuzz: ## fuzz every decoder and parser for FUZZTIME (10s) each
 	@.ci/fuzz $(FUZZTIME)

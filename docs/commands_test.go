@@ -42,6 +42,8 @@ var steps = []step{
 		before: "mkdir -p /etc/ofctl-lab && cp configs/controller.yaml /etc/ofctl-lab/ofctl-lab.yaml",
 		ready:  "controller ready", want: `controller stopped`, after: "rm -r /etc/ofctl-lab"},
 
+	{example: "ofctl-lab doctor --probe", want: `(?m)^source NAT +yes +yes `, after: `test -z "$(ls /run/netns)"`},
+
 	{example: "ofctl-lab bench list", want: `(?m)^flows-per-port +.* at most 12 `},
 	{example: "ofctl-lab bench list -o wide", want: `(?m)^flow-programming: `},
 	{example: "ofctl-lab bench run flows-per-port --smallest --out before", want: `(?m)^2 of 2 aims reached`, after: "test -s before/flows-per-port.svg"},

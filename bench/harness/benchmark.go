@@ -10,6 +10,7 @@ package harness
 
 import (
 	"context"
+	"regexp"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
@@ -58,7 +59,15 @@ type Size struct {
 	// Smallest asks for the least that still runs every peer once, in a second or two
 	// each: for tests of the benchmark itself. Scale is 0 then.
 	Smallest bool
+	// Only, if not nil, leaves out the peers whose names it does not match; see Wants. They are reported as missing.
+	Only *regexp.Regexp
 }
+
+// Wants says whether a peer is to run. Setup need not prepare anything for one that is not.
+func (s Size) Wants(peer string) bool { return s.Only == nil || s.Only.MatchString(peer) }
+
+// LeftOut is Peer.Missing of a peer that is not wanted.
+const LeftOut = "it was left out of this run (--peers)"
 
 // Comparison sets a peer against another: the ratio of their values (Sample.Value or one of
 // Sample.Detail), taken within each round, or without Against the peer's value alone. Where
@@ -93,6 +102,8 @@ type Bench struct {
 	Scale int    // what it was set up for
 	Load  string // the workload in a few words
 	Peers []Peer
+	// Comparisons are concluded after the benchmark's own: of peers that only a machine like this one has.
+	Comparisons []Comparison
 	// Datapath is the datapath_type of the bridges; empty for netdev, the userspace one.
 	Datapath string
 	// Close removes what Setup made.

@@ -60,7 +60,13 @@ func Measure(ctx context.Context, b Benchmark, opt Options) (*Result, error) {
 		return nil, fmt.Errorf("benchmark %s: %w", b.Name, err)
 	}
 	m.bench, m.samples = bench, make([][]Sample, len(bench.Peers))
+	m.Comparisons = slices.Concat(b.Comparisons, bench.Comparisons)
 	m.env.Datapath = cmp.Or(bench.Datapath, m.env.Datapath)
+	for i, p := range bench.Peers {
+		if !opt.Size.Wants(p.Name) {
+			bench.Peers[i].Run, bench.Peers[i].Missing = nil, LeftOut
+		}
+	}
 	if err := cmp.Or(checkPeers(bench.Peers), m.checkRounds()); err != nil {
 		return nil, errors.Join(fmt.Errorf("benchmark %s: %w", b.Name, err), bench.Close())
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -70,6 +71,36 @@ func TestMeasureInterleavesAndTakesMedians(t *testing.T) {
 }
 
 // No peer bears the same neighbour, or the same place, in every round.
+// What only this machine has peers for is concluded after what every machine is to conclude.
+func TestComparisonsOfTheMachine(t *testing.T) {
+	var order []string
+	b := benchmarkOf(Higher, &order, peerOf("a", Limit, &order, 10, 10), peerOf("b", Ours, &order, 5, 5))
+	b.Comparisons = []Comparison{{Peer: "b", Against: "a"}}
+	setup := b.Setup
+	b.Setup = func(ctx context.Context, size Size) (*Bench, error) {
+		bench, err := setup(ctx, size)
+		bench.Comparisons = []Comparison{{Peer: "a", Against: "b"}}
+		return bench, err
+	}
+	res := measureOrFail(t, b, Options{Rounds: 2})
+	if len(res.Comparisons) != 2 || res.Comparisons[0].Measured != 0.5 || res.Comparisons[1].Measured != 2 {
+		t.Errorf("comparisons %+v", res.Comparisons)
+	}
+	if len(b.Comparisons) != 1 {
+		t.Errorf("the benchmark's own comparisons are now %+v", b.Comparisons)
+	}
+}
+
+// A peer that is left out is reported as missing, and does not run.
+func TestOnlyWantedPeersRun(t *testing.T) {
+	var order []string
+	b := benchmarkOf(Higher, &order, peerOf("a", Limit, &order), peerOf("b", Ours, &order, 5))
+	res := measureOrFail(t, b, Options{Rounds: 1, Size: Size{Only: regexp.MustCompile("^b$")}})
+	if len(order) != 2 || order[0] != "b" || res.Peers[0].Missing != LeftOut || res.Peers[1].Missing != "" {
+		t.Errorf("runs %v, peers %+v", order, res.Peers)
+	}
+}
+
 func TestOrderIsShuffledAndTheSameInEveryRun(t *testing.T) {
 	for _, peers := range []int{2, 3, 4, 5, 8} {
 		before, first := map[int]map[int]bool{}, map[int]bool{}

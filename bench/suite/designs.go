@@ -51,7 +51,12 @@ const (
 
 // startDesigns brings up the named designs, each with so many guests on each host. What
 // fails to start is removed again.
-func startDesigns(ctx context.Context, names []string, perHost int) (_ *designs, err error) {
+func startDesigns(ctx context.Context, names []string, perHost int) (*designs, error) {
+	return startWanted(ctx, names, perHost, func(string) bool { return true })
+}
+
+// startWanted is startDesigns, without those that are not wanted.
+func startWanted(ctx context.Context, names []string, perHost int, wants func(name string) bool) (_ *designs, err error) {
 	s := &designs{}
 	defer func() {
 		if err != nil {
@@ -64,7 +69,10 @@ func startDesigns(ctx context.Context, names []string, perHost int) (_ *designs,
 			return nil, err
 		}
 		s.all = append(s.all, d)
-		if d.missing = missing(name); d.missing != "" {
+		if d.missing = missing(name); d.missing == "" && !wants(name) {
+			d.missing = harness.LeftOut
+		}
+		if d.missing != "" {
 			continue
 		}
 		if err := s.start(ctx, d); err != nil {

@@ -68,9 +68,11 @@ func throughputSpanOf(size harness.Size) (throughputSpan, error) {
 	}
 }
 
-// startThroughput brings up all designs, with guests that know each other.
-func startThroughput(ctx context.Context) (*designs, error) {
-	s, err := startDesigns(ctx, throughputDesigns(), 1)
+// startThroughput brings up the wanted designs, with guests that know each other.
+func startThroughput(ctx context.Context, size harness.Size) (*designs, error) {
+	// A design that is measured with offloads only is wanted, too.
+	wants := func(name string) bool { return size.Wants(name) || size.Wants(name+offloadsOn) }
+	s, err := startWanted(ctx, throughputDesigns(), 1, wants)
 	if err != nil {
 		return nil, err
 	}

@@ -73,6 +73,33 @@ func TestThroughputComparesWhatItMeasures(t *testing.T) {
 	}
 }
 
+// On the kernel datapath every design is measured twice, and what is compared is measured. On the userspace datapath,
+// where offloads cannot be on, it is once.
+func TestOffloadsComparesWhatItMeasures(t *testing.T) {
+	var s designs
+	for _, name := range throughputDesigns() {
+		d, err := newDesign(name, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.all = append(s.all, d)
+	}
+	for datapath, want := range map[string]int{kernelDatapath: 2 * len(s.all), "netdev": len(s.all)} {
+		s.datapath = datapath
+		b := s.benchOffloads(costsOfTCP(), nil)
+		if len(b.Peers) != want || (len(b.Comparisons) > 0) != (datapath == kernelDatapath) {
+			t.Errorf("%s: %d peers, want %d; %d comparisons", datapath, len(b.Peers), want, len(b.Comparisons))
+		}
+		for _, c := range b.Comparisons {
+			for _, name := range []string{c.Peer, c.Against} {
+				if !slices.ContainsFunc(b.Peers, func(p harness.Peer) bool { return p.Name == name }) {
+					t.Errorf("%+v: no peer is called %q", c, name)
+				}
+			}
+		}
+	}
+}
+
 func TestEveryDesignHasALayout(t *testing.T) {
 	for _, name := range throughputDesigns() {
 		l, err := layoutOf(name)

@@ -43,7 +43,7 @@ func setUpThroughputUDP(ctx context.Context, size harness.Size) (*harness.Bench,
 	if err != nil {
 		return nil, err
 	}
-	s, err := startThroughput(ctx)
+	s, err := startThroughput(ctx, size)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -22,6 +23,8 @@ type benchRun struct {
 	options harness.Options
 	// out is the directory for the results; empty for none.
 	out string
+	// peers is a regular expression of the peers to run; empty for all.
+	peers string
 	// requirePeers makes a peer that is missing a failure.
 	requirePeers bool
 }
@@ -65,6 +68,7 @@ or is interrupted.`,
 	fl.IntVar(&r.options.Size.Scale, "scale", 0, "size of the workload, in the benchmark's own unit (default: its usual one)")
 	fl.BoolVar(&r.options.Size.Smallest, "smallest", false, "only see that everything runs: the least work, one round unless --rounds is given")
 	fl.StringVar(&r.out, "out", "", "directory to write results to")
+	fl.StringVar(&r.peers, "peers", "", "run only the peers whose names match this regular expression (default: all)")
 	fl.BoolVar(&r.requirePeers, "require-peers", false, "fail when a peer is missing")
 	addFormatFlag(cmd, "json and yaml are a list of results, as in the files of --out")
 	return cmd
@@ -87,6 +91,14 @@ func (r *benchRun) check(names []string) error {
 		return usagef("--scale and --smallest exclude each other")
 	case o.Size.Scale > 0 && len(r.chosen) > 1:
 		return usagef("--scale means something else to each benchmark: give it with one of them")
+	}
+	if r.peers != "" {
+		if r.options.Size.Only, err = regexp.Compile(r.peers); err != nil {
+			return usagef("--peers: %v", err)
+		}
+		if r.requirePeers {
+			return usagef("--peers and --require-peers exclude each other")
+		}
 	}
 	if r.out == "" {
 		return nil

@@ -29,7 +29,8 @@ const (
 const doctorTimeout = 30 * time.Second
 
 func newDoctor(a *app) *cobra.Command {
-	var bridge, rundir string
+	var bridge, rundir, datapath string
+	var probe bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check this host, and say how to repair what is wrong",
@@ -38,13 +39,26 @@ which datapath can it use, has the host joined and are its connections up, is th
 bridge such that a lost controller cannot turn it into a leak (fail_mode=secure),
 does it run on the datapath that was intended, is there a way to each other host,
 is the tunnel endpoint on this host and its MTU large enough, is a UDP port of a
-tunnel taken, and are checksum offloads off where the userspace datapath needs it.
+tunnel taken, are checksum offloads off where the userspace datapath needs it, and
+what does the datapath say that it cannot do.
 
-Reads only. Needs root, and no controller. Exit status 1 if a check fails.`,
+Reads only. Needs root, and no controller. Exit status 1 if a check fails.
+
+With --probe the checks are left out, and what a datapath does is tried with packets, on
+a bridge of an Open vSwitch that is started for it in a network namespace of its own and
+leaves nothing behind. It takes about a minute. Exit status 1 if something is missing that
+the pipeline needs. With -o json it prints a report as in docs/reference/datapaths.`,
 		Example: `  ofctl-lab doctor
-  ofctl-lab doctor -o json`,
+  ofctl-lab doctor -o json
+  ofctl-lab doctor --probe`,
 		Args: args(0, 0, "nothing"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case probe:
+				return a.probeDatapath(cmd.Context(), datapathProbe{datapath, bridge, rundir})
+			case datapath != "":
+				return usagef("--datapath goes with --probe")
+			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), doctorTimeout)
 			defer cancel()
 			c := checkup{ovs: ovsShell{rundir: rundir}, bridge: bridge, vxlan: config.Default().VXLANPort, geneve: config.Default().GenevePort}
@@ -64,6 +78,8 @@ Reads only. Needs root, and no controller. Exit status 1 if a check fails.`,
 		},
 	}
 	cmd.Flags().StringVar(&bridge, "bridge", config.Default().BridgeName, "the integration bridge")
+	cmd.Flags().BoolVar(&probe, "probe", false, "try with packets what the datapath does, on a bridge of its own")
+	cmd.Flags().StringVar(&datapath, "datapath", "", "with --probe: the datapath type, system or netdev (default that of the integration bridge)")
 	cmd.Flags().StringVar(&rundir, "rundir", "", "run directory of Open vSwitch (default $OVS_RUNDIR, else that of the package)")
 	addOutputFlag(cmd)
 	return cmd
@@ -128,6 +144,7 @@ func (c *checkup) run(ctx context.Context) {
 	c.checkInterfaces(ctx)
 	c.checkPeers(ctx)
 	c.checkOffloads(ctx)
+	c.checkFeatures(ctx)
 }
 
 func (c *checkup) checkOpenVSwitch(ctx context.Context) bool {

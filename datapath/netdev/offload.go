@@ -19,8 +19,10 @@ var offloads = []struct {
 	{"tx checksum", 0x16, 0x17},
 	{"TSO", 0x1e, 0x1f},
 	{"GSO", 0x23, 0x24},
-	{"GRO", 0x2b, 0x2c},
+	{nameGRO, 0x2b, 0x2c},
 }
+
+const nameGRO = "GRO"
 
 // ethtoolValue is struct ethtool_value.
 type ethtoolValue struct {
