@@ -192,6 +192,7 @@ func upcallsOf(proc string) (u upcalls, err error) {
 	if err != nil {
 		return u, err
 	}
+	var handlers []string
 	for _, thread := range threads {
 		name, err := os.ReadFile(filepath.Join(thread, "comm"))
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
@@ -199,9 +200,16 @@ func upcallsOf(proc string) (u upcalls, err error) {
 		} else if err != nil {
 			return u, err
 		}
-		if !strings.HasPrefix(string(name), "handler") {
-			continue
+		if strings.HasPrefix(string(name), "handler") {
+			handlers = append(handlers, thread)
 		}
+	}
+	if len(handlers) == 0 {
+		// Open vSwitch 3.5 has none for the userspace datapath, whose frames the main thread
+		// takes from the ports of a lab, and handles their upcalls.
+		handlers = append(handlers, filepath.Join(proc, "task", filepath.Base(proc)))
+	}
+	for _, thread := range handlers {
 		idle, err := waitsForEvents(thread)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
 			continue
