@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/gopacket"
@@ -139,19 +140,29 @@ func tunnelFromGuest(t *testing.T, l *spoofLab) {
 const wayOutDevice = "e2e-out"
 
 // wayOut connects br-int of a host with the underlay, with which it is not connected, until
-// the test ends: by a second interface on the host's link, whatever device has the TEP.
+// the test ends: by a patch where the uplink is in a bridge, else by a second interface on it.
 func (l *testLab) wayOut(t *testing.T, host string) {
 	t.Helper()
-	l.exec(t, host, "ip", "link", "add", "link", uplink, "name", wayOutDevice, "type", "macvlan", "mode", "private")
-	l.exec(t, host, "ip", "link", "set", wayOutDevice, "up")
-	l.vsctl(t, host, "add-port", lab.IntegrationBridge, wayOutDevice)
-	t.Cleanup(func() {
-		for _, argv := range [][]string{{"ovs-vsctl", "--timeout=20", "del-port", wayOutDevice}, {"ip", "link", "delete", wayOutDevice}} {
+	atEnd := func(argv ...string) {
+		t.Cleanup(func() {
 			if err := l.command(cleanupContext(t), append([]string{"lab", "exec", host, "--"}, argv...)...).wait(); err != nil {
 				t.Error(err)
 			}
-		}
-	})
+		})
+	}
+	if strings.Contains(l.vsctl(t, host, "list-br"), lab.UnderlayBridge) {
+		const peer = "e2e-in"
+		l.vsctl(t, host,
+			"--", "add-port", lab.IntegrationBridge, wayOutDevice, "--", "set", "interface", wayOutDevice, "type=patch", "options:peer="+peer,
+			"--", "add-port", lab.UnderlayBridge, peer, "--", "set", "interface", peer, "type=patch", "options:peer="+wayOutDevice)
+		atEnd("ovs-vsctl", "--timeout=20", "del-port", wayOutDevice, "--", "del-port", peer)
+		return
+	}
+	l.exec(t, host, "ip", "link", "add", "link", uplink, "name", wayOutDevice, "type", "macvlan", "mode", "private")
+	atEnd("ip", "link", "delete", wayOutDevice)
+	l.exec(t, host, "ip", "link", "set", wayOutDevice, "up")
+	l.vsctl(t, host, "add-port", lab.IntegrationBridge, wayOutDevice)
+	atEnd("ovs-vsctl", "--timeout=20", "del-port", wayOutDevice)
 }
 
 // uplink is the host's end of its link in the underlay.
