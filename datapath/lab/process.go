@@ -194,8 +194,9 @@ func run(ctx context.Context, ns *netdev.Namespace, env []string, argv ...string
 	cmd.Env = append(os.Environ(), env...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	// A daemon that keeps the pipes open must not keep Wait.
-	cmd.WaitDelay = time.Second
+	// A daemon that keeps the pipes open must not keep Wait for ever. On a busy machine it
+	// takes seconds to read what a program that has ended has left in them.
+	cmd.WaitDelay = 10 * time.Second
 	err = ns.Start(cmd)
 	if err == nil {
 		err = cmd.Wait()
