@@ -154,6 +154,15 @@ var howTos = map[string]howTo{
 		then:   map[string]string{"actions=output": "{ ofctl-lab verify || [ $? = 3 ]; } | grep '^isolation is broken on host1: '"},
 		after:  "ofctl-lab lab down",
 	},
+	"how-to/underlay.md": {
+		before: "OFCTL_LAB_BRIDGE_DATAPATH_TYPE=netdev " + labUp,
+		then: map[string]string{
+			"ofctl-lab doctor": "{ ofctl-lab lab exec host1 -- ofctl-lab doctor || [ $? = 1 ]; } | grep '^fail *underlay'",
+			"sh -ec": "ofctl-lab lab exec host1/red-a -- ping -c 1 -W 1 10.1.1.2 && " +
+				"ofctl-lab lab exec host1 -- ofctl-lab doctor | grep '^ok *underlay'",
+		},
+		after: "ofctl-lab lab down",
+	},
 	"how-to/veos.md": {},
 	"how-to/wires.md": {
 		before: "ofctl-lab lab up configs/topologies/wire.yaml",

@@ -9,7 +9,6 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/bench/harness"
 	"github.com/ofctl-lab/ofctl-lab/bench/overlay"
 	"github.com/ofctl-lab/ofctl-lab/bench/peers/ovn"
-	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
 	"github.com/ofctl-lab/ofctl-lab/topo"
 )
 
@@ -190,6 +189,10 @@ func (d *design) join(ctx context.Context, host, bridge string, ports [2]string)
 
 // datapath is the datapath type of a host's bridges.
 func (d *design) datapath(ctx context.Context, host string) (string, error) {
-	out, err := d.lab.Run(ctx, host, "ovs-vsctl", "get", "bridge", lab.UnderlayBridge, "datapath_type")
-	return strings.Trim(strings.TrimSpace(out), `"`), err
+	out, err := d.lab.Run(ctx, host, "ovs-vsctl", "--bare", "--columns=datapath_type", "list", "bridge")
+	// All of a host's bridges are of one type; an empty one is Open vSwitch's default.
+	if kinds := strings.Fields(out); len(kinds) > 0 {
+		return kinds[0], err
+	}
+	return "system", err
 }

@@ -135,7 +135,7 @@ func (s *echoServer) Close() error {
 // that were set for good stay.
 func ForgetNeighbours(in *netdev.Namespace) error {
 	return in.Do(func() error {
-		all, err := netlink.NeighList(0, unix.AF_INET)
+		all, err := netdev.Retry(func() ([]netlink.Neigh, error) { return netlink.NeighList(0, unix.AF_INET) })
 		if err != nil {
 			return fmt.Errorf("list neighbours: %w", err)
 		}

@@ -47,7 +47,7 @@ func pair(t *testing.T) (a, b *netdev.Namespace) {
 		t.Fatal(err)
 	}
 	for ns, s := range map[*netdev.Namespace]Station{a: near, b: far} {
-		if _, err := ns.Configure("eth0", netdev.GuestConfig(s.MAC, 1500, []netip.Prefix{netip.PrefixFrom(s.Addr, 24)})); err != nil {
+		if _, err := ns.Configure("eth0", netdev.GuestConfig(s.MAC, 1500, []netip.Prefix{netip.PrefixFrom(s.Addr, 24)}, netdev.OffloadsOff)); err != nil {
 			t.Fatal(err)
 		}
 	}

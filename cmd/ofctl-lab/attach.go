@@ -19,6 +19,7 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/controller/config"
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
+	"github.com/ofctl-lab/ofctl-lab/datapath/offload"
 	"github.com/ofctl-lab/ofctl-lab/topo"
 )
 
@@ -183,11 +184,20 @@ func parseAddress(s string) (netip.Addr, error) {
 }
 
 func (a *app) attach(ctx context.Context, d *daemon, o attachOptions) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, o.timeout)
-	defer cancel()
 	if os.Geteuid() != 0 {
 		return errors.New("attach creates interfaces: run it as root")
 	}
+	sw := newLocalSwitch(o.rundir, o.bridge)
+	offloads := netdev.OffloadsAsIs
+	if kind, err := sw.datapath(ctx); err == nil && !o.tap { // Attach says what is wrong with the bridge
+		// Before --timeout begins, which is for the controller and the switch.
+		v := offload.Try(ctx, kind)
+		if offloads = v.Mode(); !v.Tried {
+			a.progress("offloads off: %s", v.Finding)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
 	port, created, err := d.declare(ctx, o)
 	if err != nil {
 		return err
@@ -205,7 +215,7 @@ func (a *app) attach(ctx context.Context, d *daemon, o attachOptions) (err error
 	if err != nil {
 		return err
 	}
-	sw := newLocalSwitch(o.rundir, o.bridge)
+	at.Offloads = offloads
 	before, err := netdev.Namespaces()
 	if err != nil {
 		return err

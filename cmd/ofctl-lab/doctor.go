@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -26,7 +27,7 @@ const (
 )
 
 // doctorTimeout bounds all checks together.
-const doctorTimeout = 30 * time.Second
+const doctorTimeout = time.Minute
 
 func newDoctor(a *app) *cobra.Command {
 	var bridge, rundir, datapath string
@@ -38,11 +39,13 @@ func newDoctor(a *app) *cobra.Command {
 which datapath can it use, has the host joined and are its connections up, is the
 bridge such that a lost controller cannot turn it into a leak (fail_mode=secure),
 does it run on the datapath that was intended, is there a way to each other host,
-is the tunnel endpoint on this host and its MTU large enough, is a UDP port of a
-tunnel taken, are checksum offloads off where the userspace datapath needs it, and
-what does the datapath say that it cannot do.
+is the tunnel endpoint on this host, on an interface that suits the datapath, and
+its MTU large enough, is a UDP port of a tunnel taken, are checksum offloads off
+where the datapath cannot take them, and what does the datapath say that it cannot do.
 
-Reads only. Needs root, and no controller. Exit status 1 if a check fails.
+Changes nothing: what a datapath does with offloads is tried on one of its own, in
+namespaces that go with it. Needs root, and no controller. Exit status 1 if a
+check fails.
 
 With --probe the checks are left out, and what a datapath does is tried with packets, on
 a bridge of an Open vSwitch that is started for it in a network namespace of its own and
@@ -111,6 +114,8 @@ type checkup struct {
 
 	// Found on the way, for later checks.
 	tep      string
+	tepLink  net.Interface // which has the TEP
+	tepBits  int           // of its subnet's prefix
 	joined   bool
 	userland bool   // the bridge's datapath is the userspace one
 	types    string // of datapaths, that Open vSwitch was built for
@@ -141,6 +146,7 @@ func (c *checkup) run(ctx context.Context) {
 		return
 	}
 	c.checkDatapathType(ctx)
+	c.checkUnderlay(ctx)
 	c.checkInterfaces(ctx)
 	c.checkPeers(ctx)
 	c.checkOffloads(ctx)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -207,6 +206,8 @@ func (c *checkup) checkTEP() {
 			if !ok || n.IP.String() != c.tep {
 				continue
 			}
+			ones, _ := n.Mask.Size()
+			c.tepLink, c.tepBits = i, ones
 			switch {
 			case i.Flags&net.FlagUp == 0:
 				c.fail(check, fmt.Sprintf("%s is on %s, which is down", c.tep, i.Name), "ip link set "+i.Name+" up")
@@ -221,48 +222,4 @@ func (c *checkup) checkTEP() {
 		}
 	}
 	c.fail(check, c.tep+" is on no interface of this host, so other hosts' tunnels end nowhere", "ip address add "+c.tep+"/PREFIX dev DEVICE\nor join again with the right --tep")
-}
-
-// checkUDPPorts finds sockets on the tunnels' UDP ports that are not Open
-// vSwitch's: the kernel and the userspace datapath open none in a table of
-// /proc with an inode.
-func (c *checkup) checkUDPPorts() {
-	const check = "udp ports"
-	taken := 0
-	for _, p := range []struct {
-		encap string
-		port  uint16
-	}{{"VXLAN", c.vxlan}, {"Geneve", c.geneve}} {
-		for _, file := range []string{"/proc/net/udp", "/proc/net/udp6"} {
-			inode := udpSocket(file, p.port)
-			if inode == "" {
-				continue
-			}
-			taken++
-			c.fail(check, fmt.Sprintf("another program has a socket on UDP port %d, that of %s (%s, inode %s)", p.port, p.encap, file, inode),
-				fmt.Sprintf("ss -lunp 'sport = :%d'   names the program: stop it, or choose another port with %s.port in the controller's configuration", p.port, strings.ToLower(p.encap)))
-			break
-		}
-	}
-	if taken == 0 {
-		c.ok(check, "%d (VXLAN) and %d (Geneve) are free of other programs", c.vxlan, c.geneve)
-	}
-}
-
-// udpSocket is the inode of a program's socket on the port; "" if there is none.
-// A socket of the kernel itself has inode 0.
-func udpSocket(file string, port uint16) string {
-	f, err := os.Open(file)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	suffix := fmt.Sprintf(":%04X", port)
-	for sc := bufio.NewScanner(f); sc.Scan(); {
-		fields := strings.Fields(sc.Text())
-		if len(fields) > 9 && strings.HasSuffix(fields[1], suffix) && fields[9] != "0" {
-			return fields[9]
-		}
-	}
-	return ""
 }

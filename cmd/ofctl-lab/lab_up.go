@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ofctl-lab/ofctl-lab/controller/api"
+	"github.com/ofctl-lab/ofctl-lab/controller/config"
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
 	"github.com/ofctl-lab/ofctl-lab/datapath/qemu"
 )
@@ -42,6 +43,9 @@ func newLabUp(a *app) *cobra.Command {
 join, apply the topology, attach the guests, and wait until every port is up and
 every virtual machine gives its sign of readiness on the network.
 
+The lab's controller takes its settings from the environment, and its hosts the type
+of their datapath (OFCTL_LAB_BRIDGE_DATAPATH_TYPE=netdev for the userspace one).
+
 Run again it completes what is missing, and with a changed file it applies the
 difference. If it fails or is interrupted, a lab that was not there before is
 removed again.`,
@@ -59,6 +63,14 @@ removed again.`,
 			spec, err := labSpec(t)
 			if err != nil {
 				return err
+			}
+			// The settings that the lab's controller is started with.
+			c, err := config.Load(nil)
+			if err != nil {
+				return usageError{err}
+			}
+			for i := range spec.Hosts {
+				spec.Hosts[i].Datapath = c.DatapathType
 			}
 			if !slices.Contains(accels, o.accel) {
 				return usagef("--accel %q is none of %s", o.accel, strings.Join(accels, ", "))

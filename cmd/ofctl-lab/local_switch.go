@@ -43,3 +43,12 @@ func (s localSwitch) ClearIfaceID(ctx context.Context, dev string) error {
 func (s localSwitch) DeletePort(ctx context.Context, dev string) error {
 	return s.ctl.DeletePort(ctx, s.bridge, dev)
 }
+
+// datapath is the datapath type of the bridge.
+func (s localSwitch) datapath(ctx context.Context) (string, error) {
+	kind, err := s.ovs.vsctl(ctx, "get", "Bridge", s.bridge, "datapath_type")
+	if err == nil && kind == "" {
+		kind = "system" // Open vSwitch's default
+	}
+	return kind, err
+}

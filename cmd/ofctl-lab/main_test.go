@@ -69,6 +69,12 @@ func params(t *testing.T, dir string) testscript.Params {
 			}
 			return os.Symlink(configs, filepath.Join(env.WorkDir, "configs"))
 		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "kernel-datapath" { // labs use it where the kernel has one
+				return kernelModule(), nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"answers": answers, "status": status, "namespaces": namespaces, "replace": replace, "await": await,
 			"compiled": compiled, "until": until,

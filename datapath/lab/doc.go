@@ -3,7 +3,8 @@
 // to the others by an underlay, and to a controller by a management network.
 //
 //	<lab>.net            the Linux bridges "underlay" and "mgmt", and the controller
-//	<lab>.<host>         a host: uplink → br-phy with the TEP, mgmt0, br-int
+//	<lab>.<host>         a host: uplink with the TEP, mgmt0, br-int; with the userspace
+//	                     datapath the uplink is a port of br-phy, which has the TEP
 //	<lab>.<host>.<netns> a guest, attached to its host's br-int by a veth pair
 //
 // A guest may also be a [Machine]: qemu in its host's namespace, run by a

@@ -61,24 +61,28 @@ func (l *instance) wireGuest(ctx context.Context, a Attachment) error {
 		}
 	}
 	dev, name := a.Device(), a.guestInterface()
+	offloads := l.guestOffloads(a.Host)
+	if exists(l.guestSwitch(guest, a).dir) {
+		offloads = netdev.OffloadsOff // see ensureGuestSwitch
+	}
 	if _, err := netdev.EnsureVeth(
 		netdev.VethEnd{Namespace: host, Name: dev, MTU: a.mtu()},
 		netdev.VethEnd{Namespace: guest, Name: name, MTU: a.mtu(), MAC: net.HardwareAddr(a.MAC)}); err != nil {
 		return err
 	}
 	if _, err := host.Configure(dev, netdev.LinkConfig{
-		MTU: a.mtu(), NoARP: true, IPv6: netdev.IPv6Off, NoOffloads: true, State: netdev.Up,
+		MTU: a.mtu(), ARP: netdev.Down, IPv6: netdev.IPv6Off, Offloads: offloads, State: netdev.Up,
 	}); err != nil {
 		return err
 	}
-	if _, err := guest.Configure(name, netdev.GuestConfig(net.HardwareAddr(a.MAC), a.mtu(), a.Addresses)); err != nil {
+	if _, err := guest.Configure(name, netdev.GuestConfig(net.HardwareAddr(a.MAC), a.mtu(), a.Addresses, offloads)); err != nil {
 		return err
 	}
-	return l.ensureVLANs(ctx, guest, a)
+	return l.ensureVLANs(ctx, host, guest, a, offloads)
 }
 
 // ensureVLANs makes the attachment's sub-interfaces.
-func (l *instance) ensureVLANs(ctx context.Context, guest *netdev.Namespace, a Attachment) error {
+func (l *instance) ensureVLANs(ctx context.Context, host, guest *netdev.Namespace, a Attachment, offloads netdev.OffloadMode) error {
 	if len(a.VLANs) == 0 {
 		return nil
 	}
@@ -95,6 +99,11 @@ func (l *instance) ensureVLANs(ctx context.Context, guest *netdev.Namespace, a A
 		}
 	}
 	if !inKernel {
+		// The guest's own switch is one in userspace, whatever the host's is.
+		offloads = netdev.OffloadsOff
+		if err := alongWire(host, guest, a, netdev.LinkConfig{Offloads: offloads}); err != nil {
+			return err
+		}
 		if err := l.ensureGuestSwitch(ctx, guest, a); err != nil {
 			return err
 		}
@@ -104,11 +113,20 @@ func (l *instance) ensureVLANs(ctx context.Context, guest *netdev.Namespace, a A
 		if mtu == 0 {
 			mtu = a.mtu()
 		}
-		if _, err := guest.Configure(a.subInterface(v), netdev.GuestConfig(nil, mtu, v.Addresses)); err != nil {
+		if _, err := guest.Configure(a.subInterface(v), netdev.GuestConfig(nil, mtu, v.Addresses, offloads)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// alongWire configures both ends of the attachment's wire.
+func alongWire(host, guest *netdev.Namespace, a Attachment, c netdev.LinkConfig) error {
+	if _, err := host.Configure(a.Device(), c); err != nil {
+		return err
+	}
+	_, err := guest.Configure(a.guestInterface(), c)
+	return err
 }
 
 func (m *Manager) guestDir(lab, role string) string { return filepath.Join(m.Dir(lab), "guests", role) }

@@ -30,8 +30,14 @@ func managementPeer(host string) string { return netdev.DeviceName('m', host) }
 
 // underlayMAC is the MAC of a host's TEP: fixed, so that the other hosts can be
 // told it, and the same in each run.
-func underlayMAC(lab, host string) net.HardwareAddr {
-	sum := sha256.Sum256([]byte(lab + "/" + host))
+func underlayMAC(lab, host string) net.HardwareAddr { return fixedMAC(lab + "/" + host) }
+
+// bareMAC is the MAC of an uplink that is a port of br-phy. With that of the TEP,
+// the kernel would take the frames too that Open vSwitch reads from the uplink.
+func bareMAC(lab, host string) net.HardwareAddr { return fixedMAC(lab + "/" + host + "/uplink") }
+
+func fixedMAC(seed string) net.HardwareAddr {
+	sum := sha256.Sum256([]byte(seed))
 	mac := net.HardwareAddr(sum[:6])
 	mac[0] = mac[0]&^1 | 2 // unicast, locally administered
 	return mac
@@ -46,7 +52,7 @@ func (l *instance) ensureInfrastructure() error {
 	defer ns.Close()
 	mgmt := netip.PrefixFrom(l.st.Management.Addr().Next(), l.st.Management.Bits())
 	for dev, c := range map[string]netdev.LinkConfig{
-		underlayDevice:   {MTU: l.st.Spec.Underlay.MTU, IPv6: netdev.IPv6Off, NoARP: true, State: netdev.Up},
+		underlayDevice:   {MTU: l.st.Spec.Underlay.MTU, IPv6: netdev.IPv6Off, ARP: netdev.Down, State: netdev.Up},
 		managementDevice: {IPv6: netdev.IPv6Off, State: netdev.Up, Addresses: []netip.Prefix{mgmt}},
 	} {
 		if _, err := ns.EnsureBridge(dev); err != nil {
@@ -68,7 +74,7 @@ func (l *instance) switchOf(host string, ns *netdev.Namespace) ovs {
 
 func (m *Manager) hostDir(lab, host string) string { return filepath.Join(m.Dir(lab), "hosts", host) }
 
-// ensureHost makes a host: namespace, links, daemons, and br-phy with the TEP.
+// ensureHost makes a host: namespace, links, daemons, and the TEP.
 func (l *instance) ensureHost(ctx context.Context, h Host) error {
 	infra, err := netdev.OpenNamespace(hostNamespace(l.name, infrastructure))
 	if err != nil {
@@ -85,59 +91,101 @@ func (l *instance) ensureHost(ctx context.Context, h Host) error {
 		return err
 	}
 	mtu := l.st.Spec.Underlay.MTU
-	if err := connect(infra, uplinkPeer(h.Name), underlayDevice, ns, uplinkDevice, mtu); err != nil {
-		return err
-	}
-	// ARP off: it would answer for the TEP with a MAC of its own.
-	if _, err := ns.Configure(uplinkDevice, netdev.LinkConfig{NoARP: true}); err != nil {
-		return err
-	}
-	if err := connect(infra, managementPeer(h.Name), managementDevice, ns, hostManagement, 1500); err != nil {
+	if err := connect(infra, uplinkPeer(h.Name), underlayDevice, ns, uplinkDevice,
+		netdev.LinkConfig{MTU: mtu, Offloads: l.underlayOffloads(), State: netdev.Up}); err != nil {
 		return err
 	}
 	mgmt := netip.PrefixFrom(l.st.Addresses[h.Name], l.st.Management.Bits())
-	if _, err := ns.Configure(hostManagement, netdev.LinkConfig{Addresses: []netip.Prefix{mgmt}}); err != nil {
+	if err := connect(infra, managementPeer(h.Name), managementDevice, ns, hostManagement,
+		netdev.LinkConfig{MTU: 1500, IPv6: netdev.IPv6Off, State: netdev.Up, Addresses: []netip.Prefix{mgmt}}); err != nil {
 		return err
 	}
 	sw := l.switchOf(h.Name, ns)
 	if err := sw.ensureRunning(ctx); err != nil {
 		return err
 	}
-	_, err = sw.vsctl(ctx,
+	if err := sw.ensureType(ctx, IntegrationBridge); err != nil {
+		return err
+	}
+	if sw.datapath == datapathNetdev {
+		err = l.ensureUnderlayBridge(ctx, sw, h)
+	} else if _, err = sw.vsctl(ctx, "--if-exists", "del-br", UnderlayBridge); err == nil {
+		// The kernel's tunnels need no bridge, and a TEP on one needs ovs-vswitchd for ARP.
+		err = l.ensureTEP(ns, h, uplinkDevice, netdev.LinkConfig{MAC: underlayMAC(l.name, h.Name), ARP: netdev.Up})
+	}
+	return err
+}
+
+// ensureUnderlayBridge makes br-phy, out of which the userspace datapath sends what it
+// has put into tunnels, and puts the TEP on its local port.
+func (l *instance) ensureUnderlayBridge(ctx context.Context, sw ovs, h Host) error {
+	// Without ARP and addresses: the uplink would answer for the TEP with a MAC of its own.
+	if _, err := sw.ns.Configure(uplinkDevice, netdev.LinkConfig{
+		MAC: bareMAC(l.name, h.Name), ARP: netdev.Down, IPv6: netdev.IPv6Off, Addresses: []netip.Prefix{},
+	}); err != nil {
+		return err
+	}
+	mtu := strconv.Itoa(l.st.Spec.Underlay.MTU)
+	if _, err := sw.vsctl(ctx,
 		"--", "--may-exist", "add-br", UnderlayBridge,
 		"--", "set", "bridge", UnderlayBridge, "datapath_type="+sw.datapath, "fail_mode=standalone",
+		// No hidden flows for the controllers of other bridges and the OVSDB manager,
+		// which are on the management network (ovs-vswitchd(8), In-Band Control).
+		"other_config:disable-in-band=true",
 		"other_config:hwaddr="+quote(underlayMAC(l.name, h.Name).String()),
 		"--", "--may-exist", "add-port", UnderlayBridge, uplinkDevice,
-		"--", "set", "interface", UnderlayBridge, "mtu_request="+strconv.Itoa(mtu),
-		"--", "set", "interface", uplinkDevice, "mtu_request="+strconv.Itoa(mtu))
-	if err != nil {
+		"--", "set", "interface", UnderlayBridge, "mtu_request="+mtu,
+		"--", "set", "interface", uplinkDevice, "mtu_request="+mtu); err != nil {
 		return err
 	}
 	if err := sw.awaitDevices(ctx, UnderlayBridge, uplinkDevice); err != nil {
 		return err
 	}
-	return l.ensureTEP(ns, h)
+	return l.ensureTEP(sw.ns, h, UnderlayBridge, netdev.LinkConfig{})
 }
 
 // connect makes a veth pair from a host into a bridge of the infrastructure.
-func connect(infra *netdev.Namespace, peer, bridge string, host *netdev.Namespace, dev string, mtu int) error {
+func connect(infra *netdev.Namespace, peer, bridge string, host *netdev.Namespace, dev string, c netdev.LinkConfig) error {
 	if _, err := netdev.EnsureVeth(
-		netdev.VethEnd{Namespace: infra, Name: peer, MTU: mtu},
-		netdev.VethEnd{Namespace: host, Name: dev, MTU: mtu}); err != nil {
+		netdev.VethEnd{Namespace: infra, Name: peer, MTU: c.MTU},
+		netdev.VethEnd{Namespace: host, Name: dev, MTU: c.MTU}); err != nil {
 		return err
 	}
-	end := netdev.LinkConfig{MTU: mtu, IPv6: netdev.IPv6Off, NoOffloads: true, State: netdev.Up}
-	if _, err := host.Configure(dev, end); err != nil {
+	if _, err := host.Configure(dev, c); err != nil {
 		return err
 	}
-	end.Master, end.NoARP = bridge, true
-	_, err := infra.Configure(peer, end)
+	_, err := infra.Configure(peer, netdev.LinkConfig{
+		MTU: c.MTU, IPv6: netdev.IPv6Off, ARP: netdev.Down, Offloads: c.Offloads, Master: bridge, State: netdev.Up})
 	return err
 }
 
-// ensureTEP puts the TEP on br-phy, and makes all of the underlay reachable.
-func (l *instance) ensureTEP(ns *netdev.Namespace, h Host) error {
-	c := netdev.LinkConfig{MTU: l.st.Spec.Underlay.MTU, IPv6: netdev.IPv6Off, State: netdev.Up}
+// tepDevice is the interface that has a host's TEP: the uplink itself, or, for the
+// userspace datapath, the local port of br-phy.
+func (l *instance) tepDevice(host string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.st.Datapaths[host] == datapathNetdev {
+		return UnderlayBridge
+	}
+	return uplinkDevice
+}
+
+// TEPDevice is the interface of a host that has its TEP.
+func (m *Manager) TEPDevice(lab, host string) (string, error) {
+	st, err := m.load(lab)
+	if err != nil {
+		return "", err
+	}
+	if _, ok := st.Spec.host(host); !ok {
+		return "", fmt.Errorf("lab %s: it has no host %q", lab, host)
+	}
+	return (&instance{m: m, name: lab, st: st}).tepDevice(host), nil
+}
+
+// ensureTEP puts the TEP on dev, which c says more of, and makes all of the
+// underlay reachable.
+func (l *instance) ensureTEP(ns *netdev.Namespace, h Host, dev string, c netdev.LinkConfig) error {
+	c.MTU, c.IPv6, c.State = l.st.Spec.Underlay.MTU, netdev.IPv6Off, netdev.Up
 	if h.TEP.Is6() {
 		c.IPv6 = netdev.IPv6Static
 	}
@@ -147,13 +195,13 @@ func (l *instance) ensureTEP(ns *netdev.Namespace, h Host) error {
 			break
 		}
 	}
-	if _, err := ns.Configure(UnderlayBridge, c); err != nil {
+	if _, err := ns.Configure(dev, c); err != nil {
 		return err
 	}
 	for _, subnet := range l.st.Spec.Underlay.Subnets {
 		// One segment, so another subnet is on the link too.
 		if !subnet.Contains(h.TEP) && subnet.Addr().Is6() == h.TEP.Is6() {
-			if err := ns.AddRoute(UnderlayBridge, subnet); err != nil {
+			if err := ns.AddRoute(dev, subnet); err != nil {
 				return err
 			}
 		}
@@ -176,7 +224,7 @@ func (l *instance) warm(ctx context.Context, h Host) error {
 			continue
 		}
 		mac := underlayMAC(l.name, peer.Name)
-		if err := ns.WarmNeighbour(UnderlayBridge, peer.TEP, mac); err != nil {
+		if err := ns.WarmNeighbour(l.tepDevice(h.Name), peer.TEP, mac); err != nil {
 			return err
 		}
 		if sw.datapath != datapathNetdev {

@@ -213,7 +213,7 @@ func (s *supervisor) openTaps() (taps []*os.File, err error) {
 			return taps, err
 		}
 		taps = append(taps, tap)
-		if _, err := s.ns.Configure(n.Tap, netdev.LinkConfig{MTU: n.MTU, NoARP: true, IPv6: netdev.IPv6Off, State: netdev.Up}); err != nil {
+		if _, err := s.ns.Configure(n.Tap, netdev.LinkConfig{MTU: n.MTU, ARP: netdev.Down, IPv6: netdev.IPv6Off, State: netdev.Up}); err != nil {
 			return taps, err
 		}
 	}

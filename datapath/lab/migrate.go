@@ -83,7 +83,7 @@ func (l *instance) mayMigrate(port, host string) (Attachment, error) {
 
 // with is how the guest's interface is configured, with the addresses it has.
 func (a Attachment) with(has netdev.Settings) netdev.LinkConfig {
-	return netdev.GuestConfig(net.HardwareAddr(a.MAC), a.mtu(), has.Addresses)
+	return netdev.GuestConfig(net.HardwareAddr(a.MAC), a.mtu(), has.Addresses, netdev.OffloadsAsIs)
 }
 
 // arriving is the guest's name of the interface to which it goes over.
@@ -127,17 +127,18 @@ func (l *instance) prepare(ctx context.Context, guest *netdev.Namespace, next At
 	}
 	defer host.Close()
 	dev, name := next.Device(), next.arriving()
+	offloads := l.guestOffloads(next.Host)
 	if _, err := netdev.EnsureVeth(
 		netdev.VethEnd{Namespace: host, Name: dev, MTU: next.mtu()},
 		netdev.VethEnd{Namespace: guest, Name: name, MTU: next.mtu(), MAC: net.HardwareAddr(next.MAC)}); err != nil {
 		return nil, err
 	}
 	if _, err := host.Configure(dev, netdev.LinkConfig{
-		MTU: next.mtu(), NoARP: true, IPv6: netdev.IPv6Off, NoOffloads: true, State: netdev.Up,
+		MTU: next.mtu(), ARP: netdev.Down, IPv6: netdev.IPv6Off, Offloads: offloads, State: netdev.Up,
 	}); err != nil {
 		return nil, err
 	}
-	if _, err := guest.Configure(name, netdev.GuestConfig(net.HardwareAddr(next.MAC), next.mtu(), nil)); err != nil {
+	if _, err := guest.Configure(name, netdev.GuestConfig(net.HardwareAddr(next.MAC), next.mtu(), nil, offloads)); err != nil {
 		return nil, err
 	}
 	conn, err := guest.OpenPacket(name)

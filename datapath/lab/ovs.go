@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -102,7 +103,10 @@ func (o ovs) ensureRunning(ctx context.Context) error {
 	}
 	args := []string{"unix:" + socket}
 	if o.datapath == datapathNetdev {
-		args = append(args, "--disable-system")
+		args = append(args, disableSystem)
+	}
+	if err := o.endOtherType(ctx); err != nil {
+		return err
 	}
 	_, err = o.ensureDaemon(ctx, "ovs-vswitchd", args...)
 	return err
@@ -120,6 +124,40 @@ func (o ovs) version(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("ovs-vswitchd --version says %.80q, and no version", first)
 	}
 	return version, nil
+}
+
+// disableSystem keeps ovs-vswitchd from the kernel's datapath.
+const disableSystem = "--disable-system"
+
+// endOtherType ends an ovs-vswitchd that runs for the other datapath type, with the
+// datapath that it has in the kernel, which would go on taking the ports' frames.
+func (o ovs) endOtherType(ctx context.Context) error {
+	o.l.mu.Lock()
+	daemon := o.l.st.Processes[o.role+"/ovs-vswitchd"]
+	o.l.mu.Unlock()
+	if !daemon.alive() {
+		return nil
+	}
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", daemon.PID))
+	if err != nil || slices.Contains(strings.Split(string(line), "\x00"), disableSystem) == (o.datapath == datapathNetdev) {
+		return nil // one that has ended meanwhile is started anew
+	}
+	if _, err := o.appctl(ctx, "exit", "--cleanup"); err != nil {
+		return err
+	}
+	return stop(ctx, stillAlive(daemon))
+}
+
+// ensureType makes a bridge, if it is there, use the host's datapath type.
+func (o ovs) ensureType(ctx context.Context, bridge string) error {
+	have, err := o.vsctl(ctx, "--bare", "--columns=datapath_type", "find", "bridge", "name="+bridge)
+	have = strings.TrimSpace(have)
+	if err != nil || have == o.datapath || have == "" && o.datapath == datapathSystem {
+		return err
+	}
+	// A bridge that is not there has no type either: then there is nothing to set.
+	_, err = o.vsctl(ctx, "--if-exists", "set", "bridge", bridge, "datapath_type="+o.datapath)
+	return err
 }
 
 // ensureDaemon starts one daemon unless it runs; with --detach it returns when

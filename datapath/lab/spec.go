@@ -10,11 +10,12 @@ import (
 	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 )
 
-// The bridges of every host.
+// The bridges of a host.
 const (
 	// IntegrationBridge is the bridge the guests are attached to.
 	IntegrationBridge = "br-int"
-	// UnderlayBridge carries the tunnels; the TEP is on its local port.
+	// UnderlayBridge carries the tunnels of a host with the userspace datapath, and has
+	// the TEP on its local port. With the kernel's there is none.
 	UnderlayBridge = "br-phy"
 )
 

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ofctl-lab/ofctl-lab/datapath/offload"
 )
 
 // DefaultRoot is where labs keep their state.
@@ -48,11 +50,13 @@ type state struct {
 	Management netip.Prefix          `json:"management"`
 	Addresses  map[string]netip.Addr `json:"addresses"` // host → address on the management network
 	Datapaths  map[string]string     `json:"datapaths"` // host → datapath type in use
-	Processes  map[string]process    `json:"processes"` // "controller", "<host>/ovsdb-server" …
-	Unplugged  []string              `json:"unplugged,omitempty"`
-	Halted     []string              `json:"halted,omitempty"`     // machines that were stopped
-	Supervisor *Command              `json:"supervisor,omitempty"` // of the machines
-	Accel      accel                 `json:"accel,omitzero"`
+	// Offloads is what was found of the datapath types in use.
+	Offloads   map[string]offload.Verdict `json:"offloads,omitempty"`
+	Processes  map[string]process         `json:"processes"` // "controller", "<host>/ovsdb-server" …
+	Unplugged  []string                   `json:"unplugged,omitempty"`
+	Halted     []string                   `json:"halted,omitempty"`     // machines that were stopped
+	Supervisor *Command                   `json:"supervisor,omitempty"` // of the machines
+	Accel      accel                      `json:"accel,omitzero"`
 	// Migrating are the ports whose migration has begun and not ended, and to which host.
 	Migrating map[string]string `json:"migrating,omitempty"`
 	// HandingOver are the machines whose migration has begun and not ended, and to which host.

@@ -150,6 +150,9 @@ func (l *instance) up(ctx context.Context, spec Spec, o UpOptions) error {
 	}); err != nil {
 		return err
 	}
+	if err := l.tryOffloads(ctx); err != nil {
+		return err
+	}
 	step("namespaces and bridges of %s", spec.Name)
 	if err := l.ensureInfrastructure(); err != nil {
 		return err

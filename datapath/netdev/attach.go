@@ -42,6 +42,9 @@ type Attachment struct {
 	Addresses []netip.Prefix
 	// MTU is in bytes of the network layer; 0 leaves the kernel's 1500.
 	MTU int
+	// Offloads is for both ends of the veth pair: what the datapath can take. A
+	// tap's are what the virtual machine has negotiated.
+	Offloads OffloadMode
 }
 
 // Device is the name of the host's end, derived from the port's name.
@@ -177,7 +180,7 @@ func (at *attaching) devices(ctx context.Context) error {
 		_, err := at.root.DeleteLink(dev)
 		return err
 	}
-	hostEnd := LinkConfig{MTU: at.a.MTU, NoARP: true, IPv6: IPv6Off, NoOffloads: true, State: Up}
+	hostEnd := LinkConfig{MTU: at.a.MTU, ARP: Down, IPv6: IPv6Off, Offloads: at.a.Offloads, State: Up}
 	if at.a.Namespace == "" {
 		created, err := at.root.EnsureTap(dev)
 		if err != nil {
@@ -186,8 +189,7 @@ func (at *attaching) devices(ctx context.Context) error {
 		if at.fresh = created; created {
 			at.did("tap "+dev, deleteDev)
 		}
-		// A tap's checksum offload is what the virtual machine has negotiated.
-		hostEnd.NoOffloads = false
+		hostEnd.Offloads = OffloadsAsIs
 	} else {
 		guest, created, err := EnsureNamespace(at.a.Namespace)
 		if err != nil {
@@ -212,7 +214,7 @@ func (at *attaching) devices(ctx context.Context) error {
 		if at.fresh = created; created {
 			at.did(fmt.Sprintf("veth %s to %s in namespace %s", dev, at.a.guest(), at.a.Namespace), deleteDev)
 		}
-		if err := at.configure(guest, at.a.guest(), GuestConfig(at.a.MAC, at.a.MTU, at.a.Addresses)); err != nil {
+		if err := at.configure(guest, at.a.guest(), GuestConfig(at.a.MAC, at.a.MTU, at.a.Addresses, at.a.Offloads)); err != nil {
 			return err
 		}
 	}
@@ -282,10 +284,10 @@ func (at *attaching) plug(ctx context.Context, dev string) error {
 }
 
 // GuestConfig is how an interface in a guest's namespace has to be set for an
-// overlay on the userspace datapath: up, offloads off, and IPv6 only if one of
-// its addresses is one.
-func GuestConfig(mac net.HardwareAddr, mtu int, addresses []netip.Prefix) LinkConfig {
-	c := LinkConfig{MAC: mac, MTU: mtu, NoOffloads: true, State: Up, IPv6: IPv6Off, Addresses: addresses}
+// overlay: up, with the offloads that the datapath can take, and IPv6 only if one
+// of its addresses is one.
+func GuestConfig(mac net.HardwareAddr, mtu int, addresses []netip.Prefix, offloads OffloadMode) LinkConfig {
+	c := LinkConfig{MAC: mac, MTU: mtu, Offloads: offloads, State: Up, IPv6: IPv6Off, Addresses: addresses}
 	if c.Addresses == nil {
 		c.Addresses = []netip.Prefix{}
 	}

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
 // Offloads are the offloads of dev that are on, of those that
-// [LinkConfig.NoOffloads] turns off, by name.
+// [OffloadsOff] turns off, by name.
 func (ns *Namespace) Offloads(dev string) ([]string, error) {
 	if err := CheckInterfaceName(dev); err != nil {
 		return nil, err
@@ -36,6 +37,30 @@ func (ns *Namespace) Offloads(dev string) ([]string, error) {
 		}
 	}
 	return on, nil
+}
+
+// Tunnel is a device of the kernel that receives on a UDP port.
+type Tunnel struct {
+	Name, Kind string // Kind is vxlan or geneve
+	Port       uint16
+}
+
+// Tunnels are the VXLAN and Geneve devices of the namespace.
+func (ns *Namespace) Tunnels() ([]Tunnel, error) {
+	all, err := Retry(ns.nl.LinkList)
+	if err != nil {
+		return nil, ns.wrap("list interfaces", "", err)
+	}
+	var found []Tunnel
+	for _, l := range all {
+		switch l := l.(type) {
+		case *netlink.Vxlan:
+			found = append(found, Tunnel{l.Name, l.Type(), uint16(l.Port)})
+		case *netlink.Geneve:
+			found = append(found, Tunnel{l.Name, l.Type(), l.Dport})
+		}
+	}
+	return found, nil
 }
 
 // VethPeer finds the other end of the veth dev if it is in a named namespace:

@@ -43,12 +43,10 @@ type LinkConfig struct {
 	Master string // the bridge it belongs to, in the same namespace
 	State  LinkState
 	IPv6   IPv6Mode
-	// NoARP stops the interface from answering and asking ARP.
-	NoARP bool
-	// NoOffloads turns transmit checksums and segmentation by the device off, and
-	// receive aggregation. Needed on every veth whose frames reach the userspace
-	// datapath of Open vSwitch, or TCP and UDP arrive with wrong checksums.
-	NoOffloads bool
+	// ARP is whether the interface answers and asks ARP: Up or Down.
+	ARP LinkState
+	// Offloads is what the interface may leave to its device.
+	Offloads OffloadMode
 	// Addresses are all the addresses the interface shall have, link-local ones
 	// aside. Empty but not nil means none.
 	Addresses []netip.Prefix
@@ -102,11 +100,17 @@ func (ns *Namespace) Configure(dev string, c LinkConfig) (changed []string, err 
 			did("on bridge %s", c.Master)
 		}
 	}
-	if c.NoARP && a.RawFlags&unix.IFF_NOARP == 0 {
+	switch silent := a.RawFlags&unix.IFF_NOARP != 0; {
+	case c.ARP == Down && !silent:
 		if err := ns.nl.LinkSetARPOff(link); err != nil {
 			return changed, ns.wrap("turn ARP off", dev, err)
 		}
 		did("arp off")
+	case c.ARP == Up && silent:
+		if err := ns.nl.LinkSetARPOn(link); err != nil {
+			return changed, ns.wrap("turn ARP on", dev, err)
+		}
+		did("arp on")
 	}
 	if c.IPv6 != IPv6AsIs {
 		set, err := ns.setIPv6(dev, c.IPv6)
@@ -117,13 +121,13 @@ func (ns *Namespace) Configure(dev string, c LinkConfig) (changed []string, err 
 			did("%s", c.IPv6)
 		}
 	}
-	if c.NoOffloads {
-		set, err := ns.disableOffloads(dev)
+	if c.Offloads != OffloadsAsIs {
+		set, err := ns.setOffloads(dev, c.Offloads)
 		if err != nil {
 			return changed, err
 		}
 		if set {
-			did("offloads off")
+			did("%s", c.Offloads)
 		}
 	}
 	switch up := a.RawFlags&unix.IFF_UP != 0; {
@@ -151,7 +155,7 @@ func (ns *Namespace) Configure(dev string, c LinkConfig) (changed []string, err 
 // setAddresses makes want the addresses of link, link-local ones aside.
 func (ns *Namespace) setAddresses(link netlink.Link, want []netip.Prefix) (changed []string, err error) {
 	dev := link.Attrs().Name
-	have, err := ns.nl.AddrList(link, netlink.FAMILY_ALL)
+	have, err := Retry(func() ([]netlink.Addr, error) { return ns.nl.AddrList(link, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, ns.wrap("list addresses", dev, err)
 	}
@@ -208,7 +212,8 @@ func (ns *Namespace) link(dev string) (netlink.Link, error) {
 	if err := CheckInterfaceName(dev); err != nil {
 		return nil, ns.wrap("look up", "", err)
 	}
-	link, err := ns.nl.LinkByName(dev)
+	// A kernel that cannot be asked for one name is asked for all interfaces.
+	link, err := Retry(func() (netlink.Link, error) { return ns.nl.LinkByName(dev) })
 	if err != nil {
 		var notFound netlink.LinkNotFoundError
 		if errors.As(err, &notFound) {
@@ -230,7 +235,7 @@ func (ns *Namespace) Link(dev string) (Link, error) {
 
 // Links describes all interfaces of the namespace, in order of their index.
 func (ns *Namespace) Links() ([]Link, error) {
-	all, err := ns.nl.LinkList()
+	all, err := Retry(ns.nl.LinkList)
 	if err != nil {
 		return nil, ns.wrap("list interfaces", "", err)
 	}
@@ -253,7 +258,7 @@ func (ns *Namespace) describe(l netlink.Link) (Link, error) {
 		Up:      a.RawFlags&unix.IFF_UP != 0,
 		Carrier: a.RawFlags&unix.IFF_RUNNING != 0,
 	}
-	addrs, err := ns.nl.AddrList(l, netlink.FAMILY_ALL)
+	addrs, err := Retry(func() ([]netlink.Addr, error) { return ns.nl.AddrList(l, netlink.FAMILY_ALL) })
 	if err != nil {
 		return Link{}, ns.wrap("list addresses", a.Name, err)
 	}
@@ -323,7 +328,7 @@ func (ns *Namespace) AddRoute(dev string, dst netip.Prefix) error {
 
 // Routes lists the destinations of the main routing table, as text.
 func (ns *Namespace) Routes() ([]string, error) {
-	routes, err := ns.nl.RouteList(nil, netlink.FAMILY_ALL)
+	routes, err := Retry(func() ([]netlink.Route, error) { return ns.nl.RouteList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, ns.wrap("list routes", "", err)
 	}

@@ -206,10 +206,10 @@ func TestConfigureIsIdempotent(t *testing.T) {
 	if !must[bool](t)(a.EnsureBridge("br")) || must[bool](t)(a.EnsureBridge("br")) {
 		t.Error("bridge: want created once")
 	}
-	if _, err := a.Configure("veth0", LinkConfig{Master: "br", NoARP: true, IPv6: IPv6Off, NoOffloads: true, State: Up}); err != nil {
+	if _, err := a.Configure("veth0", LinkConfig{Master: "br", ARP: Down, IPv6: IPv6Off, Offloads: OffloadsOff, State: Up}); err != nil {
 		t.Fatal(err)
 	}
-	guest := GuestConfig(mac, 1300, []netip.Prefix{netip.MustParsePrefix("10.1.1.1/24"), netip.MustParsePrefix("fd00::1/64")})
+	guest := GuestConfig(mac, 1300, []netip.Prefix{netip.MustParsePrefix("10.1.1.1/24"), netip.MustParsePrefix("fd00::1/64")}, OffloadsOff)
 	changed, err := b.Configure("eth0", guest)
 	if err != nil {
 		t.Fatal(err)
@@ -284,7 +284,7 @@ func wire(t *testing.T) (a, b *PacketConn) {
 		t.Fatal(err)
 	}
 	for ns, dev := range map[*Namespace]string{left: "l", right: "r"} {
-		if _, err := ns.Configure(dev, LinkConfig{IPv6: IPv6Off, NoARP: true, NoOffloads: true, State: Up}); err != nil {
+		if _, err := ns.Configure(dev, LinkConfig{IPv6: IPv6Off, ARP: Down, Offloads: OffloadsOff, State: Up}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -148,6 +148,40 @@ func CurrentNamespace() (*Namespace, error) {
 	return newNamespace("", fd)
 }
 
+// NewNamespace creates a network namespace without a name, which goes with all its
+// devices when it is closed, or when this process ends, however it does.
+func NewNamespace() (*Namespace, error) {
+	var fd netns.NsHandle
+	err := onThread(func() (err error) {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("unshare: %w", err)
+		}
+		fd, err = netns.Get()
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create a namespace without a name: %w%s", err, rootHint(err))
+	}
+	ns, err := newNamespace("", fd)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := ns.Configure("lo", LinkConfig{State: Up}); err != nil {
+		ns.Close()
+		return nil, err
+	}
+	return ns, nil
+}
+
+// NamespaceOf opens the network namespace of a process.
+func NamespaceOf(pid int) (*Namespace, error) {
+	fd, err := netns.GetFromPid(pid)
+	if err != nil {
+		return nil, fmt.Errorf("open the namespace of process %d: %w", pid, err)
+	}
+	return newNamespace("", fd)
+}
+
 func newNamespace(name string, fd netns.NsHandle) (*Namespace, error) {
 	nl, err := netlink.NewHandleAt(fd, unix.NETLINK_ROUTE)
 	if err != nil {

@@ -34,7 +34,7 @@ func (ns *Namespace) Settings(dev string) (Settings, error) {
 	s := Settings{Addresses: slices.DeleteFunc(d.Addresses, func(p netip.Prefix) bool {
 		return p.Addr().Is6() && p.Addr().IsLinkLocalUnicast()
 	})}
-	routes, err := ns.nl.RouteList(link, netlink.FAMILY_ALL)
+	routes, err := Retry(func() ([]netlink.Route, error) { return ns.nl.RouteList(link, netlink.FAMILY_ALL) })
 	if err != nil {
 		return Settings{}, ns.wrap("list routes", dev, err)
 	}

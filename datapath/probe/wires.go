@@ -31,7 +31,7 @@ func openWires(ns *netdev.Namespace, names ...string) (*wires, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &wires{conns: map[string]*netdev.PacketConn{}, arrivals: make(chan arrival, maxWaiting), stop: cancel}
 	for _, name := range names {
-		if _, err := ns.Configure(name, netdev.LinkConfig{State: netdev.Up, IPv6: netdev.IPv6Off, NoARP: true}); err != nil {
+		if _, err := ns.Configure(name, netdev.LinkConfig{State: netdev.Up, IPv6: netdev.IPv6Off, ARP: netdev.Down}); err != nil {
 			return nil, errors.Join(err, w.Close())
 		}
 		conn, err := ns.OpenPacket(name)

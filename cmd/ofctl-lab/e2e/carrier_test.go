@@ -141,9 +141,7 @@ func switchRestarted(t *testing.T, l carrierLab) {
 	l.awaitCarrier(t, "leaf2-et1", false)
 	l.restartVSwitchd(t, "host2")
 	eventually(t, "host2 is up to date with its new switch", func() bool { return upToDate(l.hostState(t, "host2")) })
-	// Its bridge for the underlay starts as it does after a boot: without its address.
-	l.exec(t, "host2", "ip", "address", "replace", "192.168.200.21/24", "dev", lab.UnderlayBridge)
-	l.exec(t, "host2", "ip", "link", "set", lab.UnderlayBridge, "up")
+	l.readdress(t, "host2", "192.168.200.21/24")
 	l.awaitCarrier(t, "leaf2-et1", false)
 	l.set(t, "leaf1-et1", "up")
 	l.joined(t, "leaf1-et1", "leaf2-et1")

@@ -55,7 +55,26 @@ func (l *testLab) mustPass(t *testing.T, host, flow, marker string, send func(),
 	}
 }
 
-// hostMAC is the address of a host's underlay bridge, on which its TEP is.
+// tepDevice is the interface that has a host's TEP.
+func (l *testLab) tepDevice(t *testing.T, host string) string {
+	t.Helper()
+	dev, err := l.m.TEPDevice(l.name, host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dev
+}
+
+// readdress gives a host its TEP again after its ovs-vswitchd was started anew, as the
+// host's own network configuration does when the local port was made anew with it.
+func (l *testLab) readdress(t *testing.T, host, tep string) {
+	t.Helper()
+	dev := l.tepDevice(t, host)
+	l.exec(t, host, "ip", "address", "replace", tep, "dev", dev)
+	l.exec(t, host, "ip", "link", "set", dev, "up")
+}
+
+// hostMAC is the address of the interface that has a host's TEP.
 func (l *testLab) hostMAC(t *testing.T, host string) net.HardwareAddr {
 	t.Helper()
 	ns, err := l.m.Namespace(l.name, lab.Target{Host: host})
@@ -63,7 +82,7 @@ func (l *testLab) hostMAC(t *testing.T, host string) net.HardwareAddr {
 		t.Fatal(err)
 	}
 	defer ns.Close()
-	link, err := ns.Link(lab.UnderlayBridge)
+	link, err := ns.Link(l.tepDevice(t, host))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -118,10 +118,10 @@ func (l *testLab) second(t *testing.T, port, host string) *destination {
 		netdev.VethEnd{Namespace: d.guest, Name: secondInterface, MTU: mtu, MAC: d.mac}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ns.Configure(d.device(), netdev.LinkConfig{NoARP: true, IPv6: netdev.IPv6Off, NoOffloads: true, State: netdev.Up}); err != nil {
+	if _, err := ns.Configure(d.device(), netdev.LinkConfig{ARP: netdev.Down, IPv6: netdev.IPv6Off, Offloads: netdev.OffloadsOff, State: netdev.Up}); err != nil {
 		t.Fatal(err)
 	}
-	d.configure(t, secondInterface, netdev.GuestConfig(d.mac, mtu, nil))
+	d.configure(t, secondInterface, netdev.GuestConfig(d.mac, mtu, nil, netdev.OffloadsOff))
 	for dev, conn := range map[string]**netdev.PacketConn{secondInterface: &d.conn, "eth0": &d.source} {
 		if *conn, err = d.guest.OpenPacket(dev); err != nil {
 			t.Fatal(err)
@@ -154,7 +154,7 @@ func (d *destination) goOver(t *testing.T) {
 	t.Helper()
 	a := d.l.attachment(t, d.port)
 	d.configure(t, "eth0", netdev.LinkConfig{State: netdev.Down})
-	d.configure(t, secondInterface, netdev.GuestConfig(d.mac, a.MTU, a.Addresses))
+	d.configure(t, secondInterface, netdev.GuestConfig(d.mac, a.MTU, a.Addresses, netdev.OffloadsOff))
 }
 
 // rarp is what qemu has a guest say that has migrated.
@@ -373,8 +373,8 @@ func TestControllerKilledDuringAMigration(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := l.attachment(t, "m")
-	d.configure(t, secondInterface, netdev.GuestConfig(d.mac, a.MTU, nil))
-	d.configure(t, "eth0", netdev.GuestConfig(d.mac, a.MTU, a.Addresses))
+	d.configure(t, secondInterface, netdev.GuestConfig(d.mac, a.MTU, nil, netdev.OffloadsOff))
+	d.configure(t, "eth0", netdev.GuestConfig(d.mac, a.MTU, a.Addresses, netdev.OffloadsOff))
 	l.restartController(t, lab.AtOnce)
 	eventually(t, "m is back on host1", func() bool {
 		// The socket says once that its interface has been down.

@@ -113,7 +113,7 @@ func (l *testLab) startHost(t *testing.T, image string) *vmHost {
 			t.Fatal(err)
 		}
 		defer tap.Close()
-		if _, err := infra.Configure(dev, netdev.LinkConfig{Master: bridge, State: netdev.Up, IPv6: netdev.IPv6Off, NoARP: true}); err != nil {
+		if _, err := infra.Configure(dev, netdev.LinkConfig{Master: bridge, State: netdev.Up, IPv6: netdev.IPv6Off, ARP: netdev.Down}); err != nil {
 			t.Fatal(err)
 		}
 		m.NICs = append(m.NICs, machine.NIC{Name: dev, MAC: net.HardwareAddr{2, 0, 0, 0, 0x50, byte(i)}})

@@ -277,10 +277,7 @@ func TestSwitchRestart(t *testing.T) {
 	} else {
 		t.Logf("the ports were %v and are %v: the flows cannot be compared one by one", ports, now)
 	}
-	// With the userspace datapath the local ports went with the process: the
-	// host's own network configuration has to address the TEP's again.
-	l.exec(t, "host1", "ip", "address", "replace", "192.168.200.20/24", "dev", lab.UnderlayBridge)
-	l.exec(t, "host1", "ip", "link", "set", lab.UnderlayBridge, "up")
+	l.readdress(t, "host1", "192.168.200.20/24")
 	eventually(t, "red-a reaches red-b again", func() bool { return l.ping(t, "red-a", "10.1.1.2") == nil })
 	l.mustPing(t, "blue-a", "10.1.1.2")
 	l.mustPing(t, "red-b", "10.1.1.1")
