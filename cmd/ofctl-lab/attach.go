@@ -189,12 +189,9 @@ func (a *app) attach(ctx context.Context, d *daemon, o attachOptions) (err error
 	}
 	sw := newLocalSwitch(o.rundir, o.bridge)
 	offloads := netdev.OffloadsAsIs
-	if kind, err := sw.datapath(ctx); err == nil && !o.tap { // Attach says what is wrong with the bridge
+	if !o.tap {
 		// Before --timeout begins, which is for the controller and the switch.
-		v := offload.Try(ctx, kind)
-		if offloads = v.Mode(); !v.Tried {
-			a.progress("offloads off: %s", v.Finding)
-		}
+		offloads = a.offloads(ctx, sw)
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
@@ -254,6 +251,19 @@ func (a *app) attach(ctx context.Context, d *daemon, o attachOptions) (err error
 	}
 	a.progress("port %s is up", o.port)
 	return nil
+}
+
+// offloads is how the interfaces behind the bridge have to be, by a trial.
+func (a *app) offloads(ctx context.Context, sw localSwitch) netdev.OffloadMode {
+	kind, err := sw.datapath(ctx)
+	if err != nil {
+		return netdev.OffloadsOff // Attach says what is wrong with the bridge
+	}
+	v := offload.Try(ctx, kind)
+	if !v.Tried {
+		a.progress("offloads off: %s", v.Finding)
+	}
+	return v.Mode()
 }
 
 // takeBack undoes an attachment that did not come up; its namespace stays if it

@@ -54,8 +54,6 @@ func checkRestore(fl *pflag.FlagSet) error {
 // restore attaches again, on this host, all that the switch has written down. One
 // that cannot be does not keep the others from it.
 func (a *app) restore(ctx context.Context, o attachOptions) error {
-	ctx, cancel := context.WithTimeout(ctx, o.timeout)
-	defer cancel()
 	if os.Geteuid() != 0 {
 		return errors.New("attach creates interfaces: run it as root")
 	}
@@ -68,6 +66,9 @@ func (a *app) restore(ctx context.Context, o attachOptions) error {
 		a.progress("nothing is attached on this host")
 		return nil
 	}
+	offloads := a.offloads(ctx, sw) // once, and before --timeout begins, as attach does
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
 	var errs []error
 	var opens []string // devices that the switch has to open
 	for _, i := range recorded {
@@ -76,6 +77,7 @@ func (a *app) restore(ctx context.Context, o attachOptions) error {
 			errs = append(errs, err)
 			continue
 		}
+		at.Offloads = offloads
 		changed, err := netdev.Restore(ctx, sw, at, i.OFPort != 0)
 		if err == nil && len(changed) > 0 && i.OFPort != 0 {
 			err = sw.remember(ctx, at) // the port may have been plugged anew
