@@ -66,7 +66,31 @@ func (a *app) restore(ctx context.Context, o attachOptions) error {
 		a.progress("nothing is attached on this host")
 		return nil
 	}
-	offloads := a.offloads(ctx, sw) // once, and before --timeout begins, as attach does
+	// Guests do not wait for the trial of offloads. Until it is over they are as is most
+	// likely right: the kernel's datapath takes all, the userspace one may not.
+	first := netdev.OffloadsOff
+	if kind, err := sw.datapath(ctx); err == nil && kind == "system" {
+		first = netdev.OffloadsAsIs
+	}
+	restored, err := a.restoreAll(ctx, o, sw, recorded, first)
+	if len(restored) == 0 {
+		return err
+	}
+	offloads := a.offloads(ctx, sw)
+	ctx, cancel := context.WithTimeout(ctx, o.timeout) // which is not for the trial
+	defer cancel()
+	errs := []error{err}
+	for _, at := range restored {
+		at.Offloads = offloads
+		_, err := netdev.Restore(ctx, sw, at, false)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// restoreAll makes all devices, and waits until the switch has opened them. It returns
+// what is in namespaces, whose offloads are the host's to set.
+func (a *app) restoreAll(ctx context.Context, o attachOptions, sw localSwitch, recorded []ovsctl.Interface, offloads netdev.OffloadMode) (restored []netdev.Attachment, err error) {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	var errs []error
@@ -90,6 +114,7 @@ func (a *app) restore(ctx context.Context, o attachOptions) error {
 		where := "tap " + i.Name
 		if at.Namespace != "" {
 			where = fmt.Sprintf("%s in namespace %s", at.Interface, at.Namespace)
+			restored = append(restored, at)
 		}
 		if len(changed) == 0 {
 			a.progress("port %s: %s is as it was attached", at.Port, where)
@@ -97,7 +122,7 @@ func (a *app) restore(ctx context.Context, o attachOptions) error {
 			a.progress("port %s: %s is attached again", at.Port, where)
 		}
 	}
-	return errors.Join(append(errs, awaitOpened(ctx, sw.ctl, opens))...)
+	return restored, errors.Join(append(errs, awaitOpened(ctx, sw.ctl, opens))...)
 }
 
 // recordedAttachment is what attach has written down at an interface.
