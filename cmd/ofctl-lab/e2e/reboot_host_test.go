@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -68,6 +69,26 @@ func hostImage(t *testing.T) string {
 	return dir
 }
 
+// counterFrequency tells a kernel under TCG how fast the time-stamp counter is, which is this
+// machine's. One that measures it while the machine is busy finds too low a frequency, and
+// its clock runs several times too fast from then on.
+func counterFrequency(t *testing.T) string {
+	t.Helper()
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`(?m)^bogomips\s*: ([0-9.]+)$`).FindSubmatch(info)
+	if found == nil {
+		t.Fatal("/proc/cpuinfo has no bogomips")
+	}
+	mips, err := strconv.ParseFloat(string(found[1]), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf(" tsc_early_khz=%.0f", mips*500)
+}
+
 // startHost boots a hypervisor with a disk of its own, and with the program to install on
 // another one.
 func (l *testLab) startHost(t *testing.T, image string) *vmHost {
@@ -104,6 +125,9 @@ func (l *testLab) startHost(t *testing.T, image string) *vmHost {
 		t.Fatal(err)
 	}
 	t.Logf("the hypervisor runs on %s %s", accel, note)
+	if accel == qemu.TCG {
+		m.Cmdline += counterFrequency(t)
+	}
 	options := qemu.Options{Accel: accel}
 	cmd := exec.Command("")
 	for i, bridge := range []string{"mgmt", "underlay"} {
