@@ -154,12 +154,12 @@ func writeThroughput(b *bytes.Buffer, file string) error {
 	}
 	fmt.Fprintf(b, "%s, %s; %d rounds of %s; machine noise ±%.1f %%. A ratio is taken within each round; in brackets is where its median lies with %.0f %% confidence.\n\n",
 		r.Environment.Kernel, r.Environment.OpenVSwitch, r.Rounds, r.Load, 100*r.Conditions.Noise.Spread(), 100*harness.Confidence)
-	b.WriteString("| throughput of | against | ratio |\n|---|---|---|\n")
+	b.WriteString("| throughput of | against | ratio | |\n|---|---|---|---|\n")
 	for _, c := range r.Comparisons {
 		if c.Detail != "" || c.Against == "" || c.Verdict == harness.NotMeasured {
 			continue
 		}
-		fmt.Fprintf(b, "| %s | %s | %s |\n", c.Peer, c.Against, r.Figure(c))
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", c.Peer, c.Against, r.Figure(c), r.Words(c))
 	}
 	b.WriteString("\n")
 	return nil

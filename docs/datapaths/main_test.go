@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,5 +73,28 @@ func TestPageRefuses(t *testing.T) {
 	}
 	if err := write(dir, "", page); err == nil || !strings.Contains(err.Error(), "no report of a datapath probe") {
 		t.Errorf("no report at all: %v", err)
+	}
+}
+
+// Ratios of an emulated machine say so, and comparisons with what was not measured are left out.
+func TestThroughput(t *testing.T) {
+	var b bytes.Buffer
+	if err := writeThroughput(&b, "../../bench/results/kernel-vm/throughput-tcp.json"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"only ratios mean anything", "| GRE key, offloads on | VLAN trunk, NORMAL, offloads on | "} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in:\n%s", want, &b)
+		}
+	}
+	if strings.Contains(b.String(), "OVN") {
+		t.Errorf("OVN was not measured:\n%s", &b)
+	}
+	broken := filepath.Join(t.TempDir(), "broken.json")
+	if err := os.WriteFile(broken, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeThroughput(&b, broken); err == nil || !strings.Contains(err.Error(), broken) {
+		t.Errorf("a broken result: %v", err)
 	}
 }

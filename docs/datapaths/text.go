@@ -22,7 +22,7 @@ What no single feature shows. Seen with Linux 6.1 and Open vSwitch 3.1 unless an
 | who encapsulates | tunnel devices of the kernel (` + "`gre_sys`, `vxlan_sys_4789`, `genev_sys_6081`" + `), one of each for each network namespace | Open vSwitch, with its own routes and neighbours |
 | where the tunnel endpoint address belongs | on the plain uplink, so that ARP for it does not need ovs-vswitchd | on the local port of a bridge with the uplink in it; on a plain interface nothing arrives |
 | GRE over IPv6 | port type ip6gre; gre is IPv4 only | port type gre |
-| outer header | DF set, TTL 64, of TOS only the ECN bits, no UDP checksum, over IPv6 neither | the same, but over IPv6 with a UDP checksum |
+| outer header | DF set, TTL 64, of TOS only the ECN bits, no UDP checksum; over IPv6 none with 3.1 either, and one with 3.5.0 | the same, but over IPv6 always with a UDP checksum |
 | a guest's packet that is too large for the tunnel | VXLAN: "fragmentation needed" with the MTU that fits; GRE: dropped without a word | dropped without a word |
 | ARP answered by flows | slow path: each request goes to ovs-vswitchd | the same, in one process |
 | neighbour solicitations answered by flows | flows that set the flags of an answer are refused, so the controller has to answer, as OVN's does | slow path |
@@ -32,7 +32,7 @@ What no single feature shows. Seen with Linux 6.1 and Open vSwitch 3.1 unless an
 | offloads of a guest's interface | may stay on; the kernel completes checksums, and segments where a device asks for it | must be off: ping works with them, TCP and UDP do not |
 | first frames of a flow | those that wait in an upcall may be overtaken by frames of a flow that is cached | in order |
 | fragments through conntrack | put together and cut again, whatever their size | below 1200 bytes (the first) they are invalid, unless ` + "`dpctl/ipf-set-min-frag`" + ` says otherwise |
-| a timeout for each conntrack zone, set in the database | in effect | in effect with 3.1; with 3.5.0 the zone's timeout does not get into the datapath's flows |
+| a timeout for each conntrack zone, set in the database | in effect with 3.1; with 3.5.0 it does not get into the datapath's flows | the same |
 | select groups | a hash of the packet with its ports | a hash in which UDP ports have no part |
 | devices in the root namespace | ` + "`gre0`, `gretap0`, `erspan0`" + ` appear when ip_gre loads, and mean nothing | none |
 
