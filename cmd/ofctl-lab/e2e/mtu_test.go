@@ -61,11 +61,29 @@ func TestMTU(t *testing.T) {
 		t.Run(u.name, func(t *testing.T) {
 			t.Parallel()
 			l := up(t, fmt.Sprintf("m%d", u.less), mtuTopology(u.overIPv6))
+			l.cutOnUplinks(t)
 			for _, encap := range mtuEncaps {
 				t.Run(encap, func(t *testing.T) { mtuOf(t, l, encap, guestMTU[encap]-u.less) })
 			}
 			t.Run("trunk", func(t *testing.T) { mtuOfTrunk(t, l, guestMTU["vxlan"]-u.less-4) })
 		})
+	}
+}
+
+// cutOnUplinks has each host cut its packets before they leave. With offloads an uplink leaves
+// that to the next device, as to a network card, and captures see packets of up to 64 KB.
+func (l *testLab) cutOnUplinks(t *testing.T) {
+	t.Helper()
+	for _, host := range l.hosts {
+		ns, err := l.m.Namespace(l.name, lab.Target{Host: host})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = ns.SetOffloads("uplink", false)
+		ns.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
