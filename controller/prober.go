@@ -161,13 +161,15 @@ func (c *Controller) probed(_ context.Context, h *host, in packetIn) {
 		c.metrics.probes.WithLabelValues(h.name, "ignored").Inc()
 		return
 	}
-	believed, healed := sender.reach.answered(h, p, in.inPort, from, time.Now())
-	switch {
-	case !believed:
+	believed, before := sender.reach.answered(h, p, in.inPort, from, time.Now())
+	if !believed {
 		c.metrics.probes.WithLabelValues(h.name, "ignored").Inc()
 		return
-	case healed:
+	}
+	if before == reachLost {
 		c.log.Info("peer is reached again", "host", sender.name, "peer", h.name)
+	}
+	if before != reachPasses {
 		c.changed.notify()
 	}
 	c.metrics.probes.WithLabelValues(sender.name, "answered").Inc()

@@ -186,6 +186,7 @@ func (r *reach) round(now time.Time, self topo.ID, wayOf func(*pair) way) turn {
 			t.suspects = append(t.suspects, suspect{p.Peer, p.way})
 		}
 		t.probes = append(t.probes, p.send(self, now))
+		wake(probeTimeout)
 	}
 	if t.blind {
 		// Their sessions and switches ring no bell here. The more pairs there are, the
@@ -219,10 +220,10 @@ func (r *reach) lost(s suspect) bool {
 }
 
 // answered takes what a switch told of a probe: it came in by that port of that peer's
-// switch, from that tunnel endpoint. It reports whether it was believed, and whether the
-// peer had been unreachable before. A nonce is good for one answer, within the window, and
-// by the way that the probe was sent.
-func (r *reach) answered(at *host, p pipeline.Probe, port uint32, from netip.Addr, now time.Time) (believed, healed bool) {
+// switch, from that tunnel endpoint. It reports whether it was believed, and what was known
+// before. A nonce is good for one answer, within the window, and by the way that the
+// probe was sent.
+func (r *reach) answered(at *host, p pipeline.Probe, port uint32, from netip.Addr, now time.Time) (believed bool, before reachState) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	i, _ := slices.BinarySearchFunc(r.pairs, p.To, func(q *pair, id topo.ID) int { return cmp.Compare(q.Host.ID, id) })
@@ -235,14 +236,14 @@ func (r *reach) answered(at *host, p pipeline.Probe, port uint32, from netip.Add
 			if s.at.IsZero() || now.Sub(s.at) > probeWindow || subtle.ConstantTimeCompare(s.nonce[:], p.Nonce[:]) != 1 {
 				continue
 			}
-			healed = q.state == reachLost
+			before = q.state
 			q.sent[j] = sentProbe{}
 			q.waiting, q.misses, q.state = false, 0, reachPasses
 			q.due = s.at.Add(probeInterval)
-			return true, healed
+			return true, before
 		}
 	}
-	return false, false
+	return false, reachUnknown
 }
 
 // known are the pairs in a state.
