@@ -20,6 +20,7 @@ func TestReachability(t *testing.T) {
 		t.Run(family.name, func(t *testing.T) {
 			t.Parallel()
 			l := up(t, "r"+family.suffix, family.topology)
+			t.Logf("datapath type %s", l.datapathType(t, "host1"))
 			const encaps = 3
 			reached := func(host string) func() bool {
 				return func() bool {
