@@ -42,40 +42,34 @@ func (k *prober) run(ctx context.Context) {
 		return
 	case <-k.settle.done():
 	}
-	t := k.step(ctx)
-	for {
-		// No matter how often the bell is rung, a round begins at most so often.
-		if !pause(ctx, probeRound) {
-			return
-		}
-		var again <-chan time.Time
-		if t.wait > 0 {
-			again = time.After(max(0, t.wait-probeRound))
-		}
-		for rung := true; rung; {
-			select {
-			case <-ctx.Done():
-				return
-			case <-again:
-				rung = false
-			case <-k.h.reach.bell:
-				// Most models change nothing for this host.
-				rung = !t.blind && !k.follow()
-			}
-		}
-		t = k.step(ctx)
+	for k.await(ctx, k.step(ctx)) {
 	}
 }
 
-// pause waits, and reports whether ctx goes on.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
+// await waits until there is something to do after a round, and reports whether ctx goes on.
+// No matter how often the bell is rung, a round begins at most once in a probeRound.
+func (k *prober) await(ctx context.Context, last turn) bool {
+	var again <-chan time.Time
+	if last.wait > 0 {
+		again = time.After(max(last.wait, probeRound))
+	}
 	select {
 	case <-ctx.Done():
 		return false
-	case <-t.C:
-		return true
+	case <-time.After(probeRound):
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-again:
+			return true
+		case <-k.h.reach.bell:
+			// Most models change nothing for this host.
+			if last.blind || k.follow() {
+				return true
+			}
+		}
 	}
 }
 

@@ -103,6 +103,41 @@ func TestNoVerdictWithoutSessions(t *testing.T) {
 	r.until(r.reaches("host1", 1, 1))
 }
 
+// A peer whose switch is too busy to answer an echo may be too busy for probes: it is not
+// called unreachable.
+func TestNoVerdictOverABusySwitch(t *testing.T) {
+	t.Parallel()
+	r := start(t, testConfig(t.TempDir()))
+	r.apply(twoHosts)
+	s1, s2 := r.newSwitch("host1"), r.newSwitch("host2")
+	r.plugAll()
+	r.connect(s1)
+	r.connect(s2)
+	r.allUp()
+	r.until(r.reaches("host1", 2, 0))
+	stall := make(chan struct{})
+	defer close(stall)
+	s2.Inject(sim.Faults{Stall: stall})
+	// It reads one more message, for which it waits already.
+	if err := r.c.hosts.find("host2").conn.Load().Echo(r.ctx()); err != nil {
+		t.Fatal(err)
+	}
+	cut(s1, topo.GRE)
+	h := r.c.hosts.find("host1")
+	sent := func() float64 { return testutil.ToFloat64(r.c.metrics.probes.WithLabelValues("host1", "sent")) }
+	before := sent()
+	r.mustBecome(func() string {
+		// Both pairs, and two probes more over GRE than make a peer unreachable.
+		if n := sent() - before; n < 2+probeTries+1 {
+			return fmt.Sprintf("%v probes more", n)
+		}
+		return ""
+	})
+	if n := len(h.reach.known(reachLost)); n != 0 {
+		t.Errorf("%d peers are called unreachable", n)
+	}
+}
+
 // A probe that the controller did not send proves nothing, is counted, and is told of by the
 // row of probes only.
 func TestForgedProbes(t *testing.T) {
