@@ -28,6 +28,9 @@ const (
 	// A host sends at most probesPerRound probes in a probeRound: 16 in a second.
 	probeRound     = 250 * time.Millisecond
 	probesPerRound = 4
+	// retriesPerRound is how many of these are for pairs that wait for an answer. A pair
+	// that has none takes one probe of the others and probeTries of these.
+	retriesPerRound = 3
 	// probesReceived is how many probes in a second, and at once, all hosts together send
 	// to one: half of what its meter lets through.
 	probesReceived = 50
@@ -90,6 +93,8 @@ type reach struct {
 	mu    sync.Mutex
 	pairs []*pair // guarded by mu; by peer's ID, then encapsulation
 	next  int     // guarded by mu; where the rotation goes on
+	// unanswered are the pairs that are retried, by when they were sent a probe.
+	unanswered []*pair // guarded by mu
 }
 
 func newReach() *reach { return &reach{bell: newBell()} }
@@ -120,13 +125,17 @@ func (r *reach) follow(self topo.ID, peers []pipeline.Peer, find func(string) *h
 			r.pairs = append(r.pairs, p)
 		}
 	}
+	r.unanswered = slices.DeleteFunc(r.unanswered, func(p *pair) bool {
+		i, found := slices.BinarySearchFunc(r.pairs, p.Peer, comparePeers)
+		return !found || r.pairs[i] != p
+	})
 }
 
 // forget drops all that is known, with the session that it was learned by.
 func (r *reach) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.pairs, r.next = nil, 0
+	r.pairs, r.next, r.unanswered = nil, 0, nil
 }
 
 // turn is what one round of a prober came to.
@@ -140,60 +149,108 @@ type turn struct {
 	blind bool
 }
 
+// wake asks for another round after a time.
+func (t *turn) wake(after time.Duration) {
+	if t.wait == 0 || after < t.wait {
+		t.wait = after
+	}
+}
+
 // suspect is a pair that is about to be unreachable.
 type suspect struct {
 	pipeline.Peer
 	way way
 }
 
-// round goes on with the rotation: it says which probes are to be sent now. wayOf is the way
-// to a peer as it is now.
+// round says which probes are to be sent now. wayOf is the way to a peer as it is now.
 func (r *reach) round(now time.Time, self topo.ID, wayOf func(*pair) way) turn {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var t turn
-	wake := func(after time.Duration) {
-		if t.wait == 0 || after < t.wait {
-			t.wait = after
+	t := &turn{}
+	r.retry(t, now, self, wayOf)
+	r.rotate(t, now, self, wayOf)
+	if t.blind {
+		// Their sessions and switches ring no bell here. The more pairs there are, the
+		// longer a look at them takes, and the rarer it is.
+		t.wake(probeTimeout + time.Duration(len(r.pairs))*time.Millisecond)
+	}
+	return *t
+}
+
+// retry goes through the pairs that wait for an answer, the longest first. What is broken
+// is found soon after the first loss, however long a rotation takes.
+func (r *reach) retry(t *turn, now time.Time, self topo.ID, wayOf func(*pair) way) {
+	var later, again []*pair
+	for _, p := range r.unanswered {
+		p.follow(wayOf(p))
+		switch {
+		case !p.retried(): // it has its turn in the rotation
+		case len(t.probes) == retriesPerRound:
+			t.wake(probeRound)
+			later = append(later, p)
+		case p.visit(t, now, self):
+			again = append(again, p)
+		default:
+			later = append(later, p)
 		}
 	}
+	r.unanswered = append(later, again...)
+}
+
+// rotate goes on with the rotation, in which all other pairs have their turn.
+func (r *reach) rotate(t *turn, now time.Time, self topo.ID, wayOf func(*pair) way) {
 	n := len(r.pairs)
 	for i := range n {
 		at := (r.next + i) % n
 		p := r.pairs[at]
-		if w := wayOf(p); w != p.way {
-			*p = pair{Peer: p.Peer, peer: p.peer, way: w}
+		if p.retried() {
+			continue
 		}
-		switch {
-		case p.way == way{}:
-			t.blind = true
-			continue
-		case now.Before(p.due):
-			wake(p.due.Sub(now))
-			continue
-		case len(t.probes) == probesPerRound:
+		p.follow(wayOf(p))
+		if len(t.probes) == probesPerRound && p.way != (way{}) && !now.Before(p.due) {
 			r.next = at
-			wake(probeRound)
-			return t
-		case !p.peer.reach.arrivals.take(now):
-			wake(probeRound)
-			continue
+			t.wake(probeRound)
+			return
 		}
-		if p.waiting {
-			p.misses++
+		if p.visit(t, now, self) && p.retried() {
+			r.unanswered = append(r.unanswered, p)
 		}
-		if p.misses >= probeTries && p.state != reachLost {
-			t.suspects = append(t.suspects, suspect{p.Peer, p.way})
-		}
-		t.probes = append(t.probes, p.send(self, now))
-		wake(probeTimeout)
 	}
-	if t.blind {
-		// Their sessions and switches ring no bell here. The more pairs there are, the
-		// longer a look at them takes, and the rarer it is.
-		wake(probeTimeout + time.Duration(n)*time.Millisecond)
+}
+
+// retried reports whether the pair is among those that are retried soon.
+func (p *pair) retried() bool { return p.waiting && p.state != reachLost }
+
+// follow forgets what is known of another way than this one.
+func (p *pair) follow(w way) {
+	if w != p.way {
+		*p = pair{Peer: p.Peer, peer: p.peer, way: w}
 	}
-	return t
+}
+
+// visit adds the pair's next probe to the turn if it is due and its peer may be sent one. It
+// reports whether it did.
+func (p *pair) visit(t *turn, now time.Time, self topo.ID) bool {
+	switch {
+	case p.way == way{}:
+		t.blind = true
+		return false
+	case now.Before(p.due):
+		t.wake(p.due.Sub(now))
+		return false
+	case !p.peer.reach.arrivals.take(now):
+		t.wake(probeRound)
+		return false
+	}
+	if p.waiting {
+		p.misses++
+	}
+	if p.misses >= probeTries && p.state != reachLost {
+		t.suspects = append(t.suspects, suspect{p.Peer, p.way})
+	}
+	t.probes = append(t.probes, p.send(self, now))
+	t.wake(probeTimeout)
+	return true
 }
 
 // send is the pair's next probe.

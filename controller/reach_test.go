@@ -104,14 +104,26 @@ func TestProbesOfFewPeers(t *testing.T) {
 }
 
 // However many peers there are, and whether they answer or not, a host sends at most 16
-// probes in a second, and every peer has its turn before any has the next.
+// probes in a second, and every peer has its turn before any has the next: one probe if it
+// answers, and those that make it unreachable if not.
 func TestProbesOfManyPeersAreBounded(t *testing.T) {
 	for _, answering := range []bool{true, false} {
 		r := newReachRig(t, peersNamed(1000)...)
 		sent := map[pipeline.Peer]int{}
 		var second []int
-		for range 2 * len(r.pairs) / probesPerRound {
+		each, rounds := 1, 3000/probesPerRound
+		if !answering {
+			each = 1 + probeTries
+			rounds = rounds*each + 2*probeTries*int(probeTimeout/probeRound)
+		}
+		for range rounds {
 			n := r.turn()
+			for _, s := range n.suspects {
+				r.lost(s)
+			}
+			if len(r.unanswered) > 100 {
+				t.Fatalf("%d pairs wait to be tried again", len(r.unanswered))
+			}
 			if len(n.probes) > probesPerRound || n.wait < probeRound && len(n.probes) == probesPerRound {
 				t.Fatalf("%d probes, the next ones after %s", len(n.probes), n.wait)
 			}
@@ -128,9 +140,12 @@ func TestProbesOfManyPeersAreBounded(t *testing.T) {
 			t.Errorf("%d of %d pairs were probed", len(sent), len(r.pairs))
 		}
 		for peer, n := range sent {
-			if n != 2 {
-				t.Fatalf("%s over %s was probed %d times, and others twice", peer.Host.Name, peer.Encap, n)
+			if n < each || answering && n != each {
+				t.Fatalf("%s over %s was probed %d times, want %d", peer.Host.Name, peer.Encap, n, each)
 			}
+		}
+		if n := len(r.known(reachLost)); !answering && n != 3000 {
+			t.Errorf("%d of 3000 are unreachable", n)
 		}
 		for i := range len(second) - 3 {
 			if n := second[i] + second[i+1] + second[i+2] + second[i+3]; n > 16 {
@@ -138,6 +153,32 @@ func TestProbesOfManyPeersAreBounded(t *testing.T) {
 			}
 		}
 	}
+}
+
+// One broken way among thousands is found a few seconds after its turn in the rotation.
+func TestOneOfManyIsFoundSoon(t *testing.T) {
+	peers := peersNamed(1000)
+	r := newReachRig(t, peers...)
+	broken := peers[1500]
+	var first time.Time
+	for range 2 * len(peers) / probesPerRound {
+		n := r.turn()
+		for _, p := range n.probes {
+			if p.to != broken {
+				r.must(p)
+			} else if first.IsZero() {
+				first = r.now
+			}
+		}
+		if len(n.suspects) > 0 {
+			if took := r.now.Sub(first); n.suspects[0].Peer != broken || took > probeWindow+probeRound {
+				t.Errorf("%+v is suspect %s after its first probe", n.suspects[0], took)
+			}
+			return
+		}
+		r.now = r.now.Add(probeRound)
+	}
+	t.Error("it was not found")
 }
 
 // All hosts together send one no more probes than its meter lets through.
