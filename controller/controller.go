@@ -46,7 +46,10 @@ type Controller struct {
 	metrics *metrics
 	peers   *peerLog
 	// packetIn are those who want what switches send to the controller, by feature.
-	packetIn   packetInHandlers
+	packetIn packetInHandlers
+	// probeIn is who wants the probes that switches tell of. Those have a queue of their
+	// own, so that neither a flood of source MACs nor one of forged probes costs the other.
+	probeIn    packetInHandlers
 	migrations *migrations
 	// moves are the learned MACs that moved of late.
 	moves *moves
@@ -90,6 +93,7 @@ func New(cfg *config.Config, deps Deps) (*Controller, error) {
 				moves:      newMoves(),
 			}
 			c.packetIn = packetInHandlers{pipeline.FeatArrival: c.arrived, pipeline.FeatLearn: c.sighted}
+			c.probeIn = packetInHandlers{pipeline.FeatReachability: c.probed}
 			c.hosts = &registry{hosts: map[string]*host{}, started: c.startBinder}
 			c.metrics = newMetrics(c)
 			e.publish = c.published
@@ -276,6 +280,7 @@ func (c *Controller) published(m *model, changes topo.Changes) {
 	for _, h := range c.hosts.all() {
 		h.worker.ring()
 		h.carrier.ring()
+		h.reach.bell.ring()
 		if len(changes.Objects) > 0 {
 			h.bridge.ring() // the host became known, or an encapsulation came or went
 		}

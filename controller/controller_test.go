@@ -422,7 +422,7 @@ func TestUnknownSwitchIsListed(t *testing.T) {
 func TestTwoSwitchesWithOneDatapathID(t *testing.T) {
 	r, _, _ := twoHostRig(t, testConfig(t.TempDir()))
 	first := r.c.hosts.find("host1").of.Load().peer
-	r.connect(r.newSwitch("host1"))
+	r.connect(sim.New(datapathID(r.c.engine.load().Host("host1").UUID)))
 	r.until(func() string {
 		if len(r.c.unclaimed.all()) == 0 {
 			return "the second is not refused"

@@ -17,8 +17,10 @@ import (
 
 	"github.com/ofctl-lab/ofctl-lab/controller/api"
 	"github.com/ofctl-lab/ofctl-lab/controller/config"
+	"github.com/ofctl-lab/ofctl-lab/datapath/openflow/ofp13"
 	"github.com/ofctl-lab/ofctl-lab/datapath/ovsdb"
 	"github.com/ofctl-lab/ofctl-lab/datapath/sim"
+	"github.com/ofctl-lab/ofctl-lab/topo"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -51,6 +53,9 @@ ports:
 var withoutHost2 = strings.NewReplacer("key: 1000001", "key: 1000009",
 	"  - {name: host2, tep: 192.168.200.21}\n", "", "host: host2, ", "").Replace(twoHosts)
 
+// tunnelPort is the number of the hosts' tunnel ports.
+func tunnelPort(e topo.Encap) uint32 { return 1000 + uint32(e) }
+
 // rig is a controller that runs in this process, with a client.
 type rig struct {
 	testing.TB
@@ -60,6 +65,8 @@ type rig struct {
 	// mute says that the hosts that are shown have an ovs-vswitchd that has not yet said
 	// that it runs the bridge.
 	mute bool
+	// underlay carries what the hosts' switches send by their tunnels.
+	underlay *sim.Underlay
 	// databases are those of the hosts that were shown.
 	databases map[string]*hostDatabase
 }
@@ -94,7 +101,7 @@ func start(t testing.TB, cfg *config.Config) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{TB: t, c: c, client: client, databases: map[string]*hostDatabase{}}
+	r := &rig{TB: t, c: c, client: client, underlay: sim.NewUnderlay(), databases: map[string]*hostDatabase{}}
 	stopped := false
 	r.stop = func() {
 		if stopped {
@@ -254,7 +261,8 @@ func (r *rig) connect(s *sim.Switch) (disconnect func()) {
 	return disconnect
 }
 
-// newSwitch is a switch for a host that the overlay knows.
+// newSwitch is a switch for a host that the overlay knows, with its tunnel ports at the
+// underlay.
 func (r *rig) newSwitch(host string) *sim.Switch {
 	r.Helper()
 	th := r.c.engine.load().Host(host)
@@ -262,7 +270,17 @@ func (r *rig) newSwitch(host string) *sim.Switch {
 		r.Fatalf("no host %s", host)
 		return nil
 	}
-	return sim.New(datapathID(th.UUID))
+	s, ports := sim.New(datapathID(th.UUID)), map[string]uint32{}
+	for e := topo.GRE; e <= topo.Geneve; e++ {
+		ports[e.String()] = tunnelPort(e)
+		if err := s.SetPort(ofp13.PortDesc{Number: tunnelPort(e), Name: tunnelName(e)}); err != nil {
+			r.Fatal(err)
+		}
+	}
+	if err := r.underlay.Join(th.TEP, s, ports); err != nil {
+		r.Fatal(err)
+	}
+	return s
 }
 
 // portIs says what is missing for a port to be in a state.

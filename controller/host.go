@@ -58,6 +58,8 @@ type host struct {
 	// that were learned last sent.
 	sightings *sightings
 	usage     *usage
+	// reach is which peers its packets reach.
+	reach *reach
 	// recollection is what the switch knew of learned MACs before this run.
 	recollection recollection
 
@@ -140,6 +142,7 @@ func newHost(name string) *host {
 		problems:  map[string]hostProblem{},
 		sightings: newSightings(),
 		usage:     newUsage(),
+		reach:     newReach(),
 	}
 	h.db.Store(&sessionState{})
 	h.of.Store(&sessionState{})

@@ -30,6 +30,7 @@ type metrics struct {
 	stale          *prometheus.CounterVec
 	refused        *prometheus.CounterVec
 	packetIns      *prometheus.CounterVec
+	probes         *prometheus.CounterVec
 	cutOvers       prometheus.Counter
 	moves          prometheus.Counter
 	movesHeld      prometheus.Counter
@@ -54,6 +55,7 @@ func newMetrics(c *Controller) *metrics {
 		drift:      counters("switch_drift_entries_total", "Entries that audits found changed behind the controller's back, and repaired.", "host"),
 		refused:    counters("connections_refused_total", "Connections that were not served, by protocol (openflow, ovsdb).", "protocol"),
 		packetIns:  counters("packet_ins_total", "Packets that a switch sent to the controller, by the feature of the flow that sent them; dropped: those that nobody asked for, or too many.", "host", "feature"),
+		probes:     counters("reachability_probes_total", "Probes of the ways between hosts, by what became of them (sent, answered: by the host that sent them; ignored: by the host that they came to, those that the controller had not sent, or too long ago).", "host", "result"),
 		moves: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "learned_mac_moves_total",
 			Help: "Learned source MACs that moved from one port to another."}),
 		movesHeld: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "learned_mac_moves_held_total",
@@ -64,7 +66,7 @@ func newMetrics(c *Controller) *metrics {
 	m.cutOvers = prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "cut_overs_total",
 		Help: "Ports that went over to the host that they were being migrated to, or back."})
 	m.registry.MustRegister(m.engineSeconds, m.engineBatch, m.compileSeconds, m.commitSeconds,
-		m.entries, m.syncErrors, m.audits, m.drift, m.stale, m.refused, m.packetIns, m.cutOvers, m.moves, m.movesHeld, m.macLimits, collector{c},
+		m.entries, m.syncErrors, m.audits, m.drift, m.stale, m.refused, m.packetIns, m.probes, m.cutOvers, m.moves, m.movesHeld, m.macLimits, collector{c},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -107,7 +109,7 @@ func gauge(name, help string, labels ...string) *prometheus.Desc {
 }
 
 // descs are the gauges.
-func descs() (d struct{ revision, settled, objects, ports, unclaimed, learned, atLimit, connected, hostRevision, hostEntries, hostReady, hostFallback *prometheus.Desc }) {
+func descs() (d struct{ revision, settled, objects, ports, unclaimed, learned, atLimit, connected, hostRevision, hostEntries, hostReady, hostFallback, hostUnreachable *prometheus.Desc }) {
 	d.revision = gauge("overlay_revision", "Newest revision of the overlay.")
 	d.settled = gauge("settled", "1 when switches that forwarded before the start may be changed.")
 	d.objects = gauge("overlay_objects", "Objects in the overlay, by kind.", "kind")
@@ -120,6 +122,7 @@ func descs() (d struct{ revision, settled, objects, ports, unclaimed, learned, a
 	d.hostEntries = gauge("host_entries", "Entries of ours in the host's switch, by kind (flow, group, meter).", "host", "kind")
 	d.hostReady = gauge("host_ready", "1 when the host is connected, right and up to date.", "host")
 	d.hostFallback = gauge("host_datapath_fallback", "1 when the host's bridge has the userspace datapath although the kernel's was intended.", "host")
+	d.hostUnreachable = gauge("host_unreachable_peers", "Peers, each over each encapsulation that it shares with the host, that no packet of the host reaches, by probes through the tunnel.", "host")
 	return d
 }
 
@@ -157,6 +160,7 @@ func (k collector) Collect(ch chan<- prometheus.Metric) {
 		set(d.hostEntries, float64(st.Meters), h.Name, "meter")
 		set(d.hostReady, number(st.Ready), h.Name)
 		set(d.hostFallback, number(fellBack(st.Bridge)), h.Name)
+		set(d.hostUnreachable, float64(st.Reachability.Unreachable), h.Name)
 	}
 }
 

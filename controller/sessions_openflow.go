@@ -10,14 +10,15 @@ import (
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/openflow"
 	"github.com/ofctl-lab/ofctl-lab/datapath/openflow/ofp13"
+	"github.com/ofctl-lab/ofctl-lab/flows/pipeline"
 	"github.com/ofctl-lab/ofctl-lab/topo"
 )
 
 // serveOpenFlow serves one connection from a switch, from the hello to its end.
 func (c *Controller) serveOpenFlow(ctx context.Context, nc net.Conn) {
 	peer := nc.RemoteAddr().String()
-	told := heard{ports: make(chan portEvent, cap(newHost("").ports)), packets: newPacketIns(c.packetIn), links: &linkWatch{bell: newBell()}}
-	conn, err := openflow.Connect(ctx, nc, openflow.Options{OnPortStatus: told.port, OnPacketIn: told.packets.put})
+	told := heard{ports: make(chan portEvent, cap(newHost("").ports)), packets: newPacketIns(c.packetIn), probes: newPacketIns(c.probeIn), links: &linkWatch{bell: newBell()}}
+	conn, err := openflow.Connect(ctx, nc, openflow.Options{OnPortStatus: told.port, OnPacketIn: told.packetIn})
 	if err != nil {
 		c.metrics.refused.WithLabelValues("openflow").Inc()
 		c.peers.warn(ctx, peer, "OpenFlow connection refused", err)
@@ -51,7 +52,17 @@ func (c *Controller) serveOpenFlow(ctx context.Context, nc net.Conn) {
 type heard struct {
 	ports   chan portEvent
 	packets *packetIns
+	probes  *packetIns
 	links   *linkWatch
+}
+
+// packetIn is the OnPacketIn of a session.
+func (t heard) packetIn(p openflow.PacketIn) {
+	if p.Cookie.Ours() && pipeline.Feature(p.Cookie.Feature()) == pipeline.FeatReachability {
+		t.probes.put(p)
+		return
+	}
+	t.packets.put(p)
 }
 
 // port is the OnPortStatus of a session.
@@ -92,6 +103,7 @@ func (c *Controller) serveSwitch(ctx context.Context, h *host, th *topo.Host, co
 	ctx, cancel := context.WithCancel(ctx)
 	var forward sync.WaitGroup
 	forward.Go(func() { told.packets.serve(ctx, h, c.metrics.packetIns) })
+	forward.Go(func() { told.probes.serve(ctx, h, c.metrics.packetIns) })
 	forward.Go(func() {
 		for {
 			select {
@@ -111,6 +123,8 @@ func (c *Controller) serveSwitch(ctx context.Context, h *host, th *topo.Host, co
 	forward.Go(func() { l.run(ctx) })
 	k := &carrier{h: h, conn: conn, engine: c.engine, settle: c.settle, hosts: c.hosts, log: log, watch: told.links, settling: map[string]release{}, holding: map[string]holding{}}
 	forward.Go(func() { k.run(ctx) })
+	p := &prober{h: h, conn: conn, engine: c.engine, settle: c.settle, hosts: c.hosts, metrics: c.metrics, log: log, changed: c.changed.notify}
+	forward.Go(func() { p.run(ctx) })
 	w := &worker{
 		h: h, conn: conn, engine: c.engine, settle: c.settle, metrics: c.metrics, log: log, audit: c.cfg.AuditInterval,
 		progress:    func() { c.progressed(h) },
@@ -143,6 +157,7 @@ func (c *Controller) refuseBridge(ctx context.Context, conn *openflow.Conn, reas
 func (c *Controller) progressed(h *host) {
 	h.binder.ring()
 	h.carrier.ring()
+	h.reach.bell.ring()
 	c.changed.notify()
 	c.releaser.ring()
 }

@@ -36,6 +36,11 @@ func (v *view) hostStatus(th *topo.Host) api.HostStatus {
 			st.Problems = append(st.Problems, p.Error())
 		}
 	}
+	if live := v.c.hosts.find(th.Name); live != nil {
+		var wrong []string
+		st.Reachability, wrong = v.c.reachability(v.model, live)
+		st.Problems = append(st.Problems, wrong...)
+	}
 	st.Problems = append(st.Problems, h.sync.conflicts...)
 	if h.sync.waiting != "" {
 		st.Problems = append(st.Problems, h.sync.waiting)

@@ -82,7 +82,7 @@ func describeHost(t *tables, h *api.Host) {
 		"OVSDB", session(s.OVSDB), "OpenFlow", session(s.OpenFlow),
 		"Revision", utoa(s.Revision), "Ports bound", strconv.Itoa(s.Ports),
 		"Flows", strconv.Itoa(s.Flows), "Groups", strconv.Itoa(s.Groups), "Meters", strconv.Itoa(s.Meters),
-		"Drift repaired", utoa(s.Drift), "Last sync", when(s.LastSync), "Last error", s.LastError)
+		"Peers", peersText(s.Reachability), "Drift repaired", utoa(s.Drift), "Last sync", when(s.LastSync), "Last error", s.LastError)
 	if b := s.Bridge; b != nil {
 		t.gap()
 		tunnels := make([]string, 0, len(b.Tunnels))
@@ -94,6 +94,15 @@ func describeHost(t *tables, h *api.Host) {
 			"Fail mode", b.FailMode, "Protocols", strings.Join(b.Protocols, ", "), "Tunnels", strings.Join(tunnels, ", "))
 	}
 	problems(t, s.Problems)
+}
+
+// peersText is which peers packets of a host reach.
+func peersText(r api.Reachability) string {
+	text := fmt.Sprintf("%d, %d of them reached", r.Peers, r.Reached)
+	if r.Unreachable > 0 {
+		text += fmt.Sprintf(", %d unreachable", r.Unreachable)
+	}
+	return text
 }
 
 func describeNetwork(t *tables, f format, n *api.Network, ports []api.Port) {

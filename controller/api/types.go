@@ -188,20 +188,30 @@ type Host struct {
 
 // HostStatus is the live state of a host.
 type HostStatus struct {
-	Ready     bool          `json:"ready" doc:"True when OVSDB and OpenFlow are connected, the bridge is right and the newest revision is in the switch"`
-	OVSDB     SessionStatus `json:"ovsdb" doc:"The session with the host's ovsdb-server"`
-	OpenFlow  SessionStatus `json:"openflow" doc:"The session with the host's integration bridge"`
-	OVS       string        `json:"ovs_version,omitempty" doc:"Version of Open vSwitch"`
-	Bridge    *BridgeStatus `json:"bridge,omitempty" doc:"The integration bridge as read back from the host"`
-	Revision  uint64        `json:"revision" doc:"Newest revision whose flows the switch has confirmed"`
-	Flows     int           `json:"flows" doc:"Flows of ours in the switch"`
-	Groups    int           `json:"groups" doc:"Groups of ours in the switch"`
-	Meters    int           `json:"meters" doc:"Meters of ours in the switch"`
-	Ports     int           `json:"ports" doc:"Ports bound on the host"`
-	Drift     uint64        `json:"drift" doc:"Entries that audits found changed behind the controller's back, and repaired"`
-	LastSync  *time.Time    `json:"last_sync,omitempty" doc:"When the switch last confirmed a commit"`
-	LastError string        `json:"last_error,omitempty" doc:"Newest error of a commit, cleared by the next success"`
-	Problems  []string      `json:"problems,omitempty" doc:"What is wrong with the host, each with what to do"`
+	Ready        bool          `json:"ready" doc:"True when OVSDB and OpenFlow are connected, the bridge is right, the newest revision is in the switch, and no peer is known to be unreachable"`
+	OVSDB        SessionStatus `json:"ovsdb" doc:"The session with the host's ovsdb-server"`
+	OpenFlow     SessionStatus `json:"openflow" doc:"The session with the host's integration bridge"`
+	OVS          string        `json:"ovs_version,omitempty" doc:"Version of Open vSwitch"`
+	Bridge       *BridgeStatus `json:"bridge,omitempty" doc:"The integration bridge as read back from the host"`
+	Revision     uint64        `json:"revision" doc:"Newest revision whose flows the switch has confirmed"`
+	Flows        int           `json:"flows" doc:"Flows of ours in the switch"`
+	Groups       int           `json:"groups" doc:"Groups of ours in the switch"`
+	Meters       int           `json:"meters" doc:"Meters of ours in the switch"`
+	Ports        int           `json:"ports" doc:"Ports bound on the host"`
+	Drift        uint64        `json:"drift" doc:"Entries that audits found changed behind the controller's back, and repaired"`
+	LastSync     *time.Time    `json:"last_sync,omitempty" doc:"When the switch last confirmed a commit"`
+	Reachability Reachability  `json:"reachability" doc:"Which peers packets of the host reach, by probes through its tunnels"`
+	LastError    string        `json:"last_error,omitempty" doc:"Newest error of a commit, cleared by the next success"`
+	Problems     []string      `json:"problems,omitempty" doc:"What is wrong with the host, each with what to do"`
+}
+
+// Reachability is which peers packets of a host reach. A peer counts once for each
+// encapsulation that it shares with the host; one that was not judged yet, or cannot be now, is
+// neither reached nor unreachable.
+type Reachability struct {
+	Peers       int `json:"peers" doc:"Peers, each over each encapsulation that it shares with the host"`
+	Reached     int `json:"reached" doc:"Those that probes reach"`
+	Unreachable int `json:"unreachable" doc:"Those that no probe reaches"`
 }
 
 // SessionStatus is one connection from a host to the controller.

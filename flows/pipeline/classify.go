@@ -12,7 +12,7 @@ const (
 	classifyProtocol   = 270 // control frames, by Ethernet type
 	classifyControl    = 260 // by address
 	classifyControlAny = 250
-	classifyMember     = 200 // a network's frames
+	classifyMember     = 200 // a network's frames, and probes
 	classifyMemberTag  = 190 // those with priority bits
 	classifyTrunkRest  = 50
 	classifyTaggedRest = 40 // also in a tunnel, whatever the key
@@ -27,6 +27,7 @@ func classifyHost(r *rows, h *topo.Host) {
 		r.drop(Classify, classifyDoubleTag, DropDoubleTag, match().With(flows.EthType, flows.U(tpid)))
 	}
 	classifyControlFrames(r)
+	probeRows(r, h)
 	for e := topo.GRE; e <= topo.Geneve; e++ {
 		if n := h.Tunnel(e); n != 0 {
 			r.drop(Classify, classifyTunnelRest, DropUnknownKey, match().With(flows.InPort, flows.U(uint64(n))))

@@ -13,16 +13,17 @@ type Feature uint8
 // The features; numbers are part of the contract with a running switch. Those
 // from 0x80 drop.
 const (
-	FeatClassify   Feature = 1
-	FeatSpoofGuard Feature = 2
-	FeatARP        Feature = 3
-	FeatL2         Feature = 4
-	FeatFlood      Feature = 5
-	FeatOutput     Feature = 6
-	FeatStandby    Feature = 7
-	FeatArrival    Feature = 8
-	FeatLearned    Feature = 9
-	FeatLearn      Feature = 10
+	FeatClassify     Feature = 1
+	FeatSpoofGuard   Feature = 2
+	FeatARP          Feature = 3
+	FeatL2           Feature = 4
+	FeatFlood        Feature = 5
+	FeatOutput       Feature = 6
+	FeatStandby      Feature = 7
+	FeatArrival      Feature = 8
+	FeatLearned      Feature = 9
+	FeatLearn        Feature = 10
+	FeatReachability Feature = 11
 
 	DropUnclaimedPort   Feature = 0x80
 	DropVLANNotAllowed  Feature = 0x81
@@ -72,6 +73,8 @@ var features = map[Feature]featureDoc{
 
 	FeatStandby: {"standby", "to a port that is being migrated, from hosts that send to it here already"},
 	FeatArrival: {"arrival", "the source belongs to the port, which is being migrated: the controller is told"},
+
+	FeatReachability: {"reachability", "a probe that the controller had a peer send: the controller is told, at a limited rate"},
 
 	DropUnclaimedPort:   {"unclaimed-port", "from a port that no declared port's iface-id claims"},
 	DropVLANNotAllowed:  {"vlan-not-allowed", "tagged with a VLAN ID that the port does not carry"},

@@ -114,7 +114,7 @@ func TestArrivalsAreToldOnlyWhileAwaited(t *testing.T) {
 			told := 0
 			for f := range compiled(t, s, host).Flows() {
 				for _, a := range f.Apply {
-					if _, ok := a.(flows.ToController); !ok || f.Cookie.Feature() == uint8(FeatLearn) {
+					if _, ok := a.(flows.ToController); !ok || f.Cookie.Feature() == uint8(FeatLearn) || f.Cookie.Feature() == uint8(FeatReachability) {
 						continue
 					}
 					told++

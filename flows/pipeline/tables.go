@@ -31,7 +31,7 @@ type Declaration struct {
 	Writes  []f.Field
 	Next    []Table
 	// Sends says how packets leave: "" (never), "port", "group", or "controller"
-	// (a copy, while the packet goes on).
+	// (a copy, while the packet goes on or ends there).
 	Sends string
 	// Miss is what becomes of a packet that no other row takes.
 	Miss    string
@@ -43,8 +43,8 @@ var pipeline = [...]Declaration{
 	{Classify, "classify", "classify",
 		[]f.Field{f.InPort, f.TunID, f.EthDst, f.EthType, f.VLANVID, f.VLANPCP},
 		[]f.Field{regNetwork, regOrigin, f.VLANTCI},
-		[]Table{SpoofGuard}, "", "drop unclaimed-port",
-		"(port), (port, VLAN) or (tunnel port, key) → network; the tag comes off, but for a wire; control frames end here, but for a wire's"},
+		[]Table{SpoofGuard}, "controller", "drop unclaimed-port",
+		"(port), (port, VLAN) or (tunnel port, key) → network; the tag comes off, but for a wire; control frames end here, but for a wire's; a probe of a peer → the controller"},
 	{SpoofGuard, "spoof_guard", "admit",
 		[]f.Field{f.InPort, regNetwork, regOrigin, f.TunIPv4Src, f.TunIPv6Src, f.EthSrc, f.EthType, f.IPProto,
 			f.IPv4Src, f.IPv6Src, f.ARPOp, f.ARPSPA, f.ARPSHA, f.ICMPv6Type, f.ICMPv6Code, f.NDTarget},

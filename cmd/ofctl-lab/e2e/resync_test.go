@@ -108,8 +108,11 @@ func (l *testLab) cutOpenFlow(t *testing.T, host string) {
 
 // upToDate reports whether the host's switch has confirmed, on the connection it
 // has, that it holds what it should.
-func upToDate(s api.HostStatus) bool {
-	return s.Ready && s.OpenFlow.Since != nil && s.LastSync != nil && !s.LastSync.Before(*s.OpenFlow.Since)
+func upToDate(s api.HostStatus) bool { return s.Ready && confirmed(s) }
+
+// confirmed reports whether it has confirmed anything on the connection it has.
+func confirmed(s api.HostStatus) bool {
+	return s.OpenFlow.Connected && s.LastError == "" && s.LastSync != nil && !s.LastSync.Before(*s.OpenFlow.Since)
 }
 
 // TestSecondSynchronisation: a switch that holds what it should is asked, on a
@@ -216,8 +219,8 @@ func TestControllerKilled(t *testing.T) {
 	})
 }
 
-// TestSteadyState: no packet goes to the controller, whether it is delivered,
-// answered, flooded or dropped.
+// TestSteadyState: no guest's packet goes to the controller, whether it is delivered,
+// answered, flooded or dropped. The controller's own probes do.
 func TestSteadyState(t *testing.T) {
 	t.Parallel()
 	l := up(t, "n", families[0].topology)
@@ -248,6 +251,12 @@ func TestSteadyState(t *testing.T) {
 		from.send(t, experiment(me.mac, to.mac, 0, []byte("to the controller")))
 		eventually(t, "the log shows a packet-in", func() bool { return taps["host1"].messages(t)["OFPT_PACKET_IN"] > 0 })
 	})
+	t.Run("control: probes are seen, and told apart", func(t *testing.T) {
+		eventually(t, "the log shows a probe", func() bool { return taps["host2"].messages(t)[probeIn] > 0 })
+		if n := taps["host2"].messages(t)["OFPT_PACKET_IN"]; n != 0 {
+			t.Errorf("host2 sent %d other packets to the controller", n)
+		}
+	})
 }
 
 // TestSwitchRestart: an ovs-vswitchd that was killed and started again gets its
@@ -260,9 +269,10 @@ func TestSwitchRestart(t *testing.T) {
 	ports := l.portNumbers(t, "host1")
 	since := l.hostState(t, "host1").OpenFlow.Since
 	l.restartVSwitchd(t, "host1")
+	// Whether it is ready does not matter yet: without the TEP's address no packet passes.
 	eventually(t, "host1 is connected anew and has all its flows", func() bool {
 		s := l.hostState(t, "host1")
-		return s.OpenFlow.Since.After(*since) && upToDate(s) && s.Flows == len(before.flows)
+		return s.OpenFlow.Since.After(*since) && confirmed(s) && s.Flows == len(before.flows)
 	})
 	if now := l.portNumbers(t, "host1"); maps.Equal(now, ports) {
 		flows, groups := l.entries(t, "host1"), l.groups(t, "host1")

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/lab"
+	"github.com/ofctl-lab/ofctl-lab/flows"
+	"github.com/ofctl-lab/ofctl-lab/flows/pipeline"
 )
 
 // foreignCookie marks the flows that tests put into a switch behind the
@@ -190,7 +192,14 @@ func (l *testLab) wiretap(t *testing.T, host string) *wiretap {
 
 // openflowMessage is a message between the switch and the controller in the log of
 // ovs-vswitchd; what ovs-ofctl says goes by a unix socket.
-var openflowMessage = regexp.MustCompile(`vconn\|DBG\|tcp:\S+: (?:sent \(Success\)|received): ([A-Z]+_[A-Z_]+)`)
+var openflowMessage = regexp.MustCompile(`vconn\|DBG\|tcp:\S+: (?:sent \(Success\)|received): ([A-Z]+_[A-Z_]+)(.*)`)
+
+// probeIn is the type of a packet-in of the controller's own probes: no frame of a guest
+// causes any.
+const probeIn = "OFPT_PACKET_IN of a probe"
+
+// isProbe says so of the rest of a packet-in in that log.
+var isProbe = regexp.MustCompile(fmt.Sprintf(`\bcookie=0x0*%x%02x`, flows.CookieMagic, uint8(pipeline.FeatReachability)))
 
 // messages counts the messages of each type so far.
 func (w *wiretap) messages(t *testing.T) map[string]int {
@@ -201,7 +210,11 @@ func (w *wiretap) messages(t *testing.T) map[string]int {
 	}
 	n := map[string]int{}
 	for _, m := range openflowMessage.FindAllSubmatch(b[w.from:], -1) {
-		n[string(m[1])]++
+		kind := string(m[1])
+		if kind == "OFPT_PACKET_IN" && isProbe.Match(m[2]) {
+			kind = probeIn
+		}
+		n[kind]++
 	}
 	return n
 }

@@ -27,6 +27,7 @@ var declarations = [...]Declaration{
 	{Name: "tags", add: doubleTags},
 	{Name: "control", add: controlFrames},
 	{Name: "tunnel", add: tunnels},
+	{Name: "reachability", add: reachability},
 	{Name: "guard", add: guards},
 	{Name: "arp", add: arps},
 	{Name: "l2", add: l2},
