@@ -47,10 +47,11 @@ Changes nothing: what a datapath does with offloads is tried on one of its own, 
 namespaces that go with it. Needs root, and no controller. Exit status 1 if a
 check fails.
 
-With --probe the checks are left out, and what a datapath does is tried with packets, on
-a bridge of an Open vSwitch that is started for it in a network namespace of its own and
-leaves nothing behind. It takes about a minute. Exit status 1 if something is missing that
-the pipeline needs. With -o json it prints a report as in docs/reference/datapaths.`,
+With --probe the checks are left out, and what a datapath does is tried with packets,
+on a bridge of an Open vSwitch that is started for it in a network namespace of its
+own and leaves nothing behind. It takes about a minute. Exit status 1 if something is
+missing that the pipeline needs. With -o json it prints a report as in
+docs/reference/datapaths.`,
 		Example: `  ofctl-lab doctor
   ofctl-lab doctor -o json
   ofctl-lab doctor --probe`,
