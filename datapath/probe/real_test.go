@@ -13,8 +13,6 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
-
-	"github.com/ofctl-lab/ofctl-lab/datapath/netdev"
 )
 
 var update = flag.Bool("update", false, "write the reports of this machine")
@@ -89,28 +87,31 @@ func TestReportsHold(t *testing.T) {
 	}
 }
 
-// nothingLeft fails if a probe has left a directory, a namespace or a process.
+// ownTemp gives the test's probes a directory for temporary files of their own: other tests'
+// probes may run at the same time. Its path is short, as those of sockets have to be.
+func ownTemp(t *testing.T) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Setenv("TMPDIR", dir)
+}
+
+// nothingLeft fails if a probe of the test has left a directory or a process.
 func nothingLeft(t *testing.T) {
 	t.Helper()
 	left, err := filepath.Glob(filepath.Join(os.TempDir(), dirPattern+"*"))
 	if err != nil || len(left) != 0 {
 		t.Errorf("directories %v, %v", left, err)
 	}
-	names, err := netdev.Namespaces()
-	if err != nil {
-		t.Error(err)
-	}
-	for _, n := range names {
-		if strings.HasPrefix(n, dirPattern) {
-			t.Errorf("namespace %s", n)
-		}
-	}
 	if p := processes(t); len(p) != 0 {
 		t.Errorf("processes %q", p)
 	}
 }
 
-// processes are the command lines of a probe's daemons.
+// processes are the command lines of the daemons of the test's probes.
 func processes(t *testing.T) []string {
 	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -119,7 +120,7 @@ func processes(t *testing.T) []string {
 	}
 	var found []string
 	for _, file := range files {
-		if line, err := os.ReadFile(file); err == nil && strings.Contains(string(line), dirPattern) {
+		if line, err := os.ReadFile(file); err == nil && strings.Contains(string(line), filepath.Join(os.TempDir(), dirPattern)) {
 			found = append(found, string(line))
 		}
 	}
@@ -129,6 +130,7 @@ func processes(t *testing.T) []string {
 // A probe that is interrupted leaves nothing behind, whenever that is.
 func TestInterruptedProbeLeavesNothing(t *testing.T) {
 	need(t)
+	ownTemp(t)
 	for _, at := range []string{"", "a copy that is changed, the original not", "port type vxlan over IPv4"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		if at == "" {
@@ -150,7 +152,7 @@ func TestInterruptedProbeLeavesNothing(t *testing.T) {
 // Of a probe that is killed only a directory is left, and the next one removes it.
 func TestKilledProbe(t *testing.T) {
 	need(t)
-	t.Setenv("TMPDIR", t.TempDir())
+	ownTemp(t)
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), probeOnly+"=1")
 	said, err := cmd.StdoutPipe()
@@ -186,6 +188,7 @@ func TestKilledProbe(t *testing.T) {
 // A daemon that ends is not taken for a datapath that cannot.
 func TestDeadSwitchIsNoAnswer(t *testing.T) {
 	need(t)
+	ownTemp(t)
 	s, err := startScratch(t.Context(), Userspace)
 	if err != nil {
 		t.Fatal(err)
@@ -209,19 +212,18 @@ func TestDeadSwitchIsNoAnswer(t *testing.T) {
 // What an earlier probe left, that was killed, goes; what one that runs has, stays.
 func TestSweep(t *testing.T) {
 	need(t)
-	t.Setenv("TMPDIR", t.TempDir())
-	ended := exec.Command("true")
-	if err := ended.Run(); err != nil {
+	ownTemp(t)
+	running, lock, err := ownDirectory()
+	if err != nil {
 		t.Fatal(err)
 	}
-	var dirs []string
-	for _, pid := range []int{ended.Process.Pid, os.Getpid()} {
-		dir, err := os.MkdirTemp("", ownedBy(pid))
-		if err != nil {
-			t.Fatal(err)
-		}
-		dirs = append(dirs, dir)
+	defer lock.Close()
+	killed, gone, err := ownDirectory()
+	if err != nil {
+		t.Fatal(err)
 	}
+	gone.Close()
+	dirs := []string{killed, running}
 	if err := sweep(); err != nil {
 		t.Fatal(err)
 	}

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -38,6 +38,7 @@ var ports = []string{"probe1", "probe2", "probe3"}
 // next probe removes.
 type scratch struct {
 	dir      string
+	lock     *os.File // on dir: what tells a probe that runs from one that was killed
 	datapath Datapath
 	ns       *netdev.Namespace
 	c        *ovsctl.Client
@@ -53,11 +54,11 @@ func startScratch(ctx context.Context, dp Datapath) (*scratch, error) {
 	if err := sweep(); err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", ownedBy(os.Getpid()))
+	dir, lock, err := ownDirectory()
 	if err != nil {
 		return nil, err
 	}
-	s := &scratch{dir: dir, datapath: dp, c: ovsctl.New(ovsctl.Options{RunDir: dir, Control: filepath.Join(dir, "ovs-vswitchd.ctl"), Timeout: startWithin})}
+	s := &scratch{dir: dir, lock: lock, datapath: dp, c: ovsctl.New(ovsctl.Options{RunDir: dir, Control: filepath.Join(dir, "ovs-vswitchd.ctl"), Timeout: startWithin})}
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
 	if err := s.start(ctx); err != nil {
@@ -66,48 +67,75 @@ func startScratch(ctx context.Context, dp Datapath) (*scratch, error) {
 	return s, nil
 }
 
-// ownedBy is the pattern of a directory of the probe with that process.
-func ownedBy(pid int) string { return dirPattern + strconv.Itoa(pid) + "-" }
+// ownDirectory makes a directory and locks it. A process ID would not tell whose it is: a
+// container has IDs of its own, and may share the directory for temporary files.
+func ownDirectory() (string, *os.File, error) {
+	for {
+		dir, err := os.MkdirTemp("", dirPattern)
+		if err != nil {
+			return "", nil, err
+		}
+		lock, err := lockDirectory(dir)
+		if err != nil {
+			return "", nil, errors.Join(err, os.RemoveAll(dir))
+		}
+		if lock != nil {
+			return dir, lock, nil
+		}
+		// Another probe's sweep was faster than the lock.
+	}
+}
 
-// sweep removes what probes that were killed have left: directories, and a namespace's name if it was just then that
-// it was made.
+// lockDirectory locks a directory for as long as the file is open; nil if another process has
+// it locked, or if it has gone. Daemons do not inherit the file.
+func lockDirectory(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		_, err = os.Stat(dir) // it may have gone before the lock
+	}
+	if err == nil {
+		return f, nil
+	}
+	f.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return nil, fmt.Errorf("lock %s: %w", dir, err)
+}
+
+// sweep removes the directories that probes have left which were killed.
 func sweep() error {
 	left, err := filepath.Glob(filepath.Join(os.TempDir(), dirPattern+"*"))
 	if err != nil {
 		return err
 	}
 	for _, dir := range left {
-		if ownerEnded(filepath.Base(dir)) {
-			if err := os.RemoveAll(dir); err != nil {
-				return fmt.Errorf("remove what an earlier probe has left: %w", err)
-			}
+		lock, err := lockDirectory(dir)
+		if err != nil {
+			return err
 		}
-	}
-	names, err := netdev.Namespaces()
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if ownerEnded(name) {
-			if err := netdev.DeleteNamespace(name); err != nil {
-				return err
-			}
+		if lock == nil {
+			continue
+		}
+		err = os.RemoveAll(dir)
+		lock.Close()
+		if err != nil {
+			return fmt.Errorf("remove what an earlier probe has left: %w", err)
 		}
 	}
 	return nil
 }
 
-// ownerEnded says whether a name is that of a probe whose process has ended.
-func ownerEnded(name string) bool {
-	rest, ours := strings.CutPrefix(name, dirPattern)
-	owner, _, _ := strings.Cut(rest, "-")
-	pid, err := strconv.Atoi(owner)
-	return ours && err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
-}
-
 func (s *scratch) start(ctx context.Context) error {
 	var err error
-	if s.ns, err = nameless(); err != nil {
+	if s.ns, err = netdev.NewNamespace(); err != nil {
 		return err
 	}
 	// Nothing but what is sent here is to be on the wires.
@@ -155,19 +183,6 @@ func (s *scratch) start(ctx context.Context) error {
 	}
 	s.wires, err = openWires(s.ns, append([]string{wire}, ports...)...)
 	return err
-}
-
-// nameless creates a namespace that nobody sees: it goes with this process and the daemons in it.
-func nameless() (*netdev.Namespace, error) {
-	name := dirPattern + strconv.Itoa(os.Getpid())
-	ns, err := netdev.CreateNamespace(name)
-	if err != nil {
-		return nil, err
-	}
-	if err := netdev.DeleteNamespace(name); err != nil {
-		return nil, errors.Join(err, ns.Close())
-	}
-	return ns, nil
 }
 
 // daemon starts a daemon in the namespace.
@@ -225,7 +240,7 @@ func (s *scratch) Close() error {
 	if s.ns != nil {
 		errs = append(errs, s.ns.Close())
 	}
-	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
+	return errors.Join(append(errs, os.RemoveAll(s.dir), s.lock.Close())...)
 }
 
 // stop ends a daemon, first politely, and waits until it is gone.
