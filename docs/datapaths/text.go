@@ -26,7 +26,7 @@ What no single feature shows. Seen with Linux 6.1 and Open vSwitch 3.1 unless an
 | a guest's packet that is too large for the tunnel | VXLAN: "fragmentation needed" with the MTU that fits; GRE: dropped without a word | dropped without a word |
 | ARP answered by flows | slow path: each request goes to ovs-vswitchd | the same, in one process |
 | neighbour solicitations answered by flows | flows that set the flags of an answer are refused, so the controller has to answer, as OVN's does | slow path |
-| ovs-vswitchd dead | cached flows go on until ARP is needed: about 15 s with the tunnel endpoint on a bridge | everything stops at once: the datapath is the daemon |
+| ovs-vswitchd dead | cached flows go on until ARP is needed, see [the dead switch](../explanation/dead-switch.md): about 15 s with the tunnel endpoint on a bridge | everything stops at once: the datapath is the daemon |
 | cached flows after a change of the tables | follow it | may stay as they were with 3.1, see [the stale datapath](../explanation/stale-datapath.md) |
 | frames typed IP that are shorter than an IP header | dropped by the tunnel devices | carried |
 | offloads of a guest's interface | may stay on; the kernel completes checksums, and segments where a device asks for it | must be off: ping works with them, TCP and UDP do not |
