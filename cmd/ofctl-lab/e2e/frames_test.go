@@ -112,6 +112,12 @@ func (d tunnelled) String() string {
 	return fmt.Sprintf("%s key %d, %s → %s: % x", d.encap, d.key, d.src, d.dst, d.inner[:min(len(d.inner), 64)])
 }
 
+// probePrefix is how the frames begin by which the controller proves the way between two hosts.
+var probePrefix = []byte{0x02, 0x0f, 0xc7, 0, 0, 2, 0x02, 0x0f, 0xc7, 0, 0, 1, 0x88, 0xb5}
+
+// probe reports whether d is the controller's own, which passes between hosts at any time.
+func (d tunnelled) probe() bool { return d.key == 0 && bytes.HasPrefix(d.inner, probePrefix) }
+
 // decodeTunnel decodes a frame of the underlay; false if there is no tunnel in it.
 func decodeTunnel(f netdev.Frame) (tunnelled, bool) {
 	d := tunnelled{dir: f.Direction}
