@@ -31,7 +31,7 @@ What no single feature shows. Seen with Linux 6.1 and Open vSwitch 3.1 unless an
 | frames typed IP that are shorter than an IP header | dropped by the tunnel devices | carried |
 | offloads of a guest's interface | may stay on; the kernel completes checksums, and segments where a device asks for it | must be off: ping works with them, TCP and UDP do not |
 | first frames of a flow | those that wait in an upcall may be overtaken by frames of a flow that is cached | in order |
-| a port that sends many new flows | upcalls of all ports wait in one queue for each CPU: while it is full, first frames of other ports are lost too | first frames wait for their turn |
+| a port that sends many new flows | upcalls of all ports wait in one queue for each CPU: while it is full, first frames of other ports are lost too | upcalls are handled in line, port by port |
 | fragments through conntrack | put together and cut again, whatever their size | below 1200 bytes (the first) they are invalid, unless ` + "`dpctl/ipf-set-min-frag`" + ` says otherwise |
 | a timeout for each conntrack zone, set in the database | in effect with 3.1; with 3.5.0 it does not get into the datapath's flows | the same |
 | select groups | a hash of the packet with its ports | a hash in which UDP ports have no part |
