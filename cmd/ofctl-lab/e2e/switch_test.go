@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -201,13 +203,20 @@ const probeIn = "OFPT_PACKET_IN of a probe"
 // isProbe says so of the rest of a packet-in in that log.
 var isProbe = regexp.MustCompile(fmt.Sprintf(`\bcookie=0x0*%x%02x`, flows.CookieMagic, uint8(pipeline.FeatReachability)))
 
-// messages counts the messages of each type so far.
+// messages counts the messages of each type so far. ovs-vswitchd has another thread write the
+// log, which may be late: what has passed is in it once a request made now is.
 func (w *wiretap) messages(t *testing.T) map[string]int {
 	t.Helper()
-	b, err := os.ReadFile(w.l.vswitchdLog(w.host))
-	if err != nil {
-		t.Fatal(err)
-	}
+	mark := fmt.Sprintf("%016x", rand.Uint64()|1<<63)
+	w.l.ofctl(t, w.host, "dump-flows", lab.IntegrationBridge, "metadata=0x"+mark)
+	var b []byte
+	eventually(t, "the log has caught up", func() (there bool) {
+		var err error
+		if b, err = os.ReadFile(w.l.vswitchdLog(w.host)); err != nil {
+			t.Fatal(err)
+		}
+		return bytes.Contains(b[w.from:], []byte(mark))
+	})
 	n := map[string]int{}
 	for _, m := range openflowMessage.FindAllSubmatch(b[w.from:], -1) {
 		kind := string(m[1])
