@@ -81,11 +81,21 @@ func (s *jsonSocket) setIfaceIDs(ids map[string]string) error {
 	return nil
 }
 
-// purge lets a switch forget what its datapath has cached: the next frame of every kind
-// meets the flows that there are now.
-func (s *jsonSocket) purge() error {
-	var nothing any
-	return s.ask("revalidator/purge", &nothing)
+// follow has a switch's datapath forward by the flows that there are now: userspace's forgets
+// what it has cached, and the kernel's cache is held against the flows. A round of that which
+// has begun before is not enough.
+func (s *jsonSocket) follow(kernel bool) error {
+	commands := []string{"revalidator/purge"}
+	if kernel {
+		commands = []string{"revalidator/wait", "revalidator/wait"}
+	}
+	for _, command := range commands {
+		var nothing any
+		if err := s.ask(command, &nothing); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // cached is what a switch's datapath has cached that sends to a device.

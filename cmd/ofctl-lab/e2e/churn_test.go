@@ -55,8 +55,10 @@ var (
 // Frames that lived longer than key.linger are counted and not judged: that is how long
 // the controller keeps back a key, so it is what it promises.
 //
-// Datapaths are told to forget (revalidator/purge), since the userspace datapath of Open
-// vSwitch 3.1 does not always do so by itself: see docs/explanation/stale-datapath.md.
+// Userspace datapaths are told to forget (revalidator/purge), since that of Open vSwitch 3.1
+// does not always do so by itself: see docs/explanation/stale-datapath.md. The kernel's do,
+// and are only waited for: purged under traffic again and again, Open vSwitch 3.1.0 aborted
+// there with "Invalid ukey transition".
 //
 // That the judge and the verifier see a leak is shown at the end, with a foreign flow.
 func TestChurn(t *testing.T) {
@@ -109,6 +111,7 @@ type churnLab struct {
 	devices map[churn.Slot]string // of the hosts' bridges
 	numbers map[churn.Slot]uint32 // their OpenFlow numbers
 	hosts   []*hostSockets
+	kernel  bool // the hosts' datapath is the kernel's
 
 	steps int
 	last  []string // steps, the newest last
@@ -146,6 +149,7 @@ ports:
 			t.Fatal(err)
 		}
 	}
+	l.kernel = l.datapathType(t, "host1") == kernelDatapath
 	for _, s := range w.Slots() {
 		l.traffic.guests[s] = l.guest(t, slotName(s))
 		l.devices[s] = l.attachment(t, slotName(s)).Device()
@@ -181,7 +185,7 @@ func (l *churnLab) step(t *testing.T) {
 	l.followed(t)
 	l.settle(t) // what upcalls that were begun by other flows cache, is purged too
 	for _, h := range l.hosts {
-		if err := h.vswitchd.purge(); err != nil {
+		if err := h.vswitchd.follow(l.kernel); err != nil {
 			t.Fatal(err)
 		}
 	}

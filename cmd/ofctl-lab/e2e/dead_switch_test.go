@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -25,20 +24,13 @@ ports:
   - {name: red-c, network: red/web, host: host1, netns: red-c, addresses: [10.1.1.3]}
 `
 
-// kernelDatapath says whether a host's br-int uses the kernel's datapath.
-func (l *testLab) kernelDatapath(t *testing.T, host string) bool {
-	t.Helper()
-	kind := strings.Trim(l.vsctl(t, host, "get", "bridge", lab.IntegrationBridge, "datapath_type"), `"`)
-	return kind == "" || kind == "system"
-}
-
 // TestDeadSwitch: with the kernel's datapath, established traffic goes on while the
 // host's ovs-vswitchd is dead, on the host and through tunnels. What is new waits: there
 // is nobody to ask.
 func TestDeadSwitch(t *testing.T) {
 	t.Parallel()
 	l := up(t, "ds", deadSwitch)
-	if !l.kernelDatapath(t, "host1") {
+	if l.datapathType(t, "host1") != kernelDatapath {
 		t.Skip("SKIPPED: the datapath is the userspace one, which dies with ovs-vswitchd: TestDeadSwitchInUserspace")
 	}
 	far, near := l.established(t, "red-a", "red-b"), l.established(t, "red-a", "red-c")
