@@ -88,7 +88,9 @@ func TestAttachUnit(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(b)
-	for _, want := range []string{"ExecStart=/usr/bin/ofctl-lab attach --restore\n", "After=openvswitch-switch.service ovs-vswitchd.service\n", "Type=oneshot\n", "RemainAfterExit=yes\n"} {
+	for _, want := range []string{"ExecStart=/usr/bin/ofctl-lab attach --restore\n", "After=openvswitch-switch.service ovs-vswitchd.service\n", "Type=oneshot\n", "RemainAfterExit=yes\n",
+		// The trial of offloads starts an Open vSwitch, which needs raw sockets in userspace.
+		"CAP_NET_RAW"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("ofctl-lab-attach.service lacks %q", want)
 		}

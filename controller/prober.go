@@ -110,7 +110,7 @@ func (k *prober) step(ctx context.Context) turn {
 		if ctx.Err() != nil || !prompt(ctx, s.way.sender) || !prompt(ctx, s.way.receiver) || !k.h.reach.lost(s) {
 			continue
 		}
-		k.log.Warn("peer is unreachable", "peer", s.Host.Name, "tep", s.Host.TEP.String(), "encap", s.Encap.String())
+		k.log.Warn("peer is unreachable", "to", s.Host.Name, "tep", s.Host.TEP.String(), "encap", s.Encap.String())
 		k.changed()
 	}
 	return t

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -177,6 +178,11 @@ func (a *app) attach(ctx context.Context, d *daemon, o attachOptions) (err error
 		return err
 	}
 	at.Offloads = offloads
+	unlock, err := sw.lock(ctx, syscall.LOCK_SH)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	before, err := netdev.Namespaces()
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -58,6 +59,13 @@ func (a *app) restore(ctx context.Context, o attachOptions) error {
 		return errors.New("attach creates interfaces: run it as root")
 	}
 	sw := newLocalSwitch(o.rundir, o.bridge)
+	waiting, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	unlock, err := sw.lock(waiting, syscall.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	recorded, err := sw.ctl.Interfaces(ctx, attachKey)
 	if err != nil {
 		return fmt.Errorf("%w; does Open vSwitch run? See ofctl-lab doctor", err)
@@ -77,7 +85,7 @@ func (a *app) restore(ctx context.Context, o attachOptions) error {
 		return err
 	}
 	offloads := a.offloads(ctx, sw)
-	ctx, cancel := context.WithTimeout(ctx, o.timeout) // which is not for the trial
+	ctx, cancel = context.WithTimeout(ctx, o.timeout) // which is not for the trial
 	defer cancel()
 	errs := []error{err}
 	for _, at := range restored {

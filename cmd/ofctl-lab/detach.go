@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -78,7 +79,13 @@ func (a *app) detach(ctx context.Context, d *daemon, o attachOptions) error {
 			return d.awaitUnbound(ctx, o.port, api.Claim{Host: here[hostKey], InterfaceName: at.Device()})
 		}
 	}
-	changed, err := netdev.Detach(ctx, newLocalSwitch(o.rundir, o.bridge), at, flowsGone)
+	sw := newLocalSwitch(o.rundir, o.bridge)
+	unlock, err := sw.lock(ctx, syscall.LOCK_SH)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	changed, err := netdev.Detach(ctx, sw, at, flowsGone)
 	for _, c := range changed {
 		a.progress("%s", c)
 	}

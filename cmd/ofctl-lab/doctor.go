@@ -98,9 +98,9 @@ func printFindings(t *tables, l []finding) {
 	for _, f := range l {
 		if f.Fix != "" {
 			t.gap()
-			t.line("%s: %s", f.Check, f.Finding)
+			t.line("%s: %s", f.Check, clean(f.Finding))
 			for line := range strings.SplitSeq(f.Fix, "\n") {
-				t.line("  %s", line)
+				t.line("  %s", clean(line))
 			}
 		}
 	}

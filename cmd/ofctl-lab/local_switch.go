@@ -1,8 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"os"
 	"slices"
+	"syscall"
 
 	"github.com/ofctl-lab/ofctl-lab/datapath/ovsctl"
 )
@@ -51,4 +56,27 @@ func (s localSwitch) datapath(ctx context.Context) (string, error) {
 		kind = "system" // Open vSwitch's default
 	}
 	return kind, err
+}
+
+// lock keeps a restore on this host (syscall.LOCK_EX) from every attach and detach
+// (syscall.LOCK_SH): it acts on what it has read before, and would bring back a port that is
+// detached meanwhile. What is locked is Open vSwitch's run directory, until unlock is called
+// or this process ends.
+func (s localSwitch) lock(ctx context.Context, how int) (unlock func(), err error) {
+	dir, err := os.Open(cmp.Or(s.ovs.rundir, os.Getenv("OVS_RUNDIR"), "/var/run/openvswitch"))
+	if err != nil {
+		return nil, fmt.Errorf("%w; does Open vSwitch run? See ofctl-lab doctor", err)
+	}
+	err = poll(ctx, func() (bool, string, error) {
+		err := syscall.Flock(int(dir.Fd()), how|syscall.LOCK_NB)
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return false, "another attach, detach or restore is at work on this host", nil
+		}
+		return err == nil, "", err
+	})
+	if err != nil {
+		dir.Close()
+		return nil, fmt.Errorf("lock %s: %w", dir.Name(), err)
+	}
+	return func() { dir.Close() }, nil
 }
