@@ -148,6 +148,14 @@ func output(t *testing.T, m *Manager, lab, target string, argv ...string) string
 	return out
 }
 
+// greOver is the interface type of GRE to an address: the kernel's gre is for IPv4 only.
+func greOver(tep netip.Addr) string {
+	if tep.Is6() {
+		return "ip6gre"
+	}
+	return "gre"
+}
+
 // tunnels connects the hosts of a lab without a controller: NORMAL switching
 // and one GRE tunnel with a key.
 func tunnels(t *testing.T, m *Manager, s Spec, key int) {
@@ -155,7 +163,7 @@ func tunnels(t *testing.T, m *Manager, s Spec, key int) {
 	for i, h := range s.Hosts {
 		peer := s.Hosts[1-i]
 		output(t, m, s.Name, h.Name, "ovs-vsctl", "add-port", IntegrationBridge, "gre0", "--", "set", "interface", "gre0",
-			"type=gre", "options:remote_ip="+peer.TEP.String(), fmt.Sprintf("options:key=%d", key))
+			"type="+greOver(peer.TEP), "options:remote_ip="+peer.TEP.String(), fmt.Sprintf("options:key=%d", key))
 		output(t, m, s.Name, h.Name, "ovs-ofctl", "add-flow", IntegrationBridge, "actions=NORMAL")
 	}
 }

@@ -222,6 +222,9 @@ func (l *instance) up(ctx context.Context, spec Spec, o UpOptions) error {
 	if err := l.probeUnderlay(ctx); err != nil {
 		return err
 	}
+	if err := ctx.Err(); err != nil {
+		return err // where nothing of the above had to wait
+	}
 	// No leave outlives that the hosts have joined anew: whoever has them join declares their ports.
 	return l.update(func(st *state) { st.Phase, st.Unplugged, st.Permitted = PhaseUp, nil, nil })
 }
