@@ -44,6 +44,7 @@ func need(t *testing.T) {
 // What the committed reports say is what happens on this machine.
 func TestReportsHold(t *testing.T) {
 	need(t)
+	ownTemp(t)
 	for _, dp := range []Datapath{Userspace, Kernel} {
 		t.Run(string(dp), func(t *testing.T) {
 			if _, err := netlink.GenlFamilyGet("ovs_datapath"); dp == Kernel && err != nil {
