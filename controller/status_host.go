@@ -30,6 +30,11 @@ func (v *view) hostStatus(th *topo.Host) api.HostStatus {
 		if h.db.connected {
 			st.Problems = append(st.Problems, datapathProblems(th, h.facts, v.model.Encaps())...)
 		}
+		if b := h.facts.Bridge; h.db.connected && b.Present && !h.of.connected {
+			// The database may still show a datapath id: that of before.
+			st.Problems = append(st.Problems, fmt.Sprintf(
+				"its database is connected and its switch is not: see on the host whether ovs-vswitchd runs and could open bridge %s (datapath type %s): ovs-appctl ofproto/list", b.Name, b.DatapathType))
+		}
 	}
 	for _, p := range v.model.HostProblems() {
 		if p.Object == topo.KindHost+" "+th.Name {

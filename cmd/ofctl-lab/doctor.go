@@ -146,7 +146,9 @@ func (c *checkup) run(ctx context.Context) {
 	if !c.checkBridge(ctx) {
 		return
 	}
-	c.checkDatapathType(ctx)
+	if !c.checkDatapathType(ctx) {
+		return // nothing that is said of its datapath would be true
+	}
 	c.checkUnderlay(ctx)
 	c.checkInterfaces(ctx)
 	c.checkPeers(ctx)

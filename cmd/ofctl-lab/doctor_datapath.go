@@ -28,24 +28,32 @@ func (c *checkup) checkManager(ctx context.Context, target string) {
 	}
 }
 
-// checkDatapathType looks whether the bridge runs, and on the datapath that was intended.
-func (c *checkup) checkDatapathType(ctx context.Context) {
+// checkDatapathType reports whether the bridge runs, and looks whether it does on the datapath
+// that was intended. ovs-vswitchd is asked: the database keeps the datapath id of a bridge that
+// could not be opened again.
+func (c *checkup) checkDatapathType(ctx context.Context) (runs bool) {
 	const check = "datapath type"
-	text, err := c.ovs.output(ctx, "ovs-vsctl", "get", "Bridge", c.bridge, "datapath_id", "datapath_type", "external_ids")
+	text, err := c.ovs.output(ctx, "ovs-vsctl", "get", "Bridge", c.bridge, "datapath_type", "external_ids")
 	columns := strings.Split(text, "\n")
-	if err == nil && len(columns) != 3 {
-		err = fmt.Errorf("ovs-vsctl printed %q for three columns", text)
+	if err == nil && len(columns) != 2 {
+		err = fmt.Errorf("ovs-vsctl printed %q for two columns", text)
+	}
+	running := ""
+	if err == nil {
+		running, err = c.ovs.output(ctx, "ovs-appctl", "ofproto/list")
 	}
 	if err != nil {
 		c.fail(check, err.Error(), "is ovs-vswitchd running?")
-		return
+		return false
 	}
-	ids := parseMap(columns[2])
+	runs = slices.Contains(strings.Fields(running), c.bridge)
+	ids := parseMap(columns[1])
 	c.judgeDatapath(datapathState{
-		runs: columns[0] != "[]", inUse: strings.Trim(columns[1], `"`),
+		runs: runs, inUse: strings.Trim(columns[0], `"`),
 		intended: ids[ovsdb.ExternalIDDatapath], fallback: ids[ovsdb.ExternalIDFallback],
 		kernel: kernelModule() && strings.Contains(c.types, "system"),
 	})
+	return runs
 }
 
 // datapathState is what a host says of the datapath of its bridge.
