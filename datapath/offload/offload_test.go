@@ -238,7 +238,8 @@ func TestKilled(t *testing.T) {
 	if err := cmd.Wait(); !errors.As(err, &ee) {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	tick, end := time.NewTicker(10*time.Millisecond), time.After(20*time.Second)
+	defer tick.Stop()
 	for {
 		left := 0
 		for _, dir := range daemons {
@@ -249,10 +250,11 @@ func TestKilled(t *testing.T) {
 		if left == 0 {
 			return
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-tick.C:
+		case <-end:
 			t.Fatalf("%d of %v are still there", left, daemons)
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 }
 
